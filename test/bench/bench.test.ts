@@ -1,0 +1,174 @@
+// oxlint-disable no-await-in-loop -- everything here happens one after another on purpose
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { spawn } from "node:child_process"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { basename, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { toJson, toTable } from "./report.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+// A copy of the benchmark with the project's sources and packages around it, but without the peers, whether or not they are
+// installed in this checkout.
+let copy = ""
+
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), "agent-layers-bench-"))
+  mkdirSync(join(copy, "test"))
+  cpSync(join(root, "test/bench"), join(copy, "test/bench"), {
+    recursive: true,
+    filter: (path) => basename(path) !== "node_modules"
+  })
+  symlinkSync(join(root, "src"), join(copy, "src"))
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+})
+
+afterAll(() => {
+  rmSync(copy, { recursive: true, force: true })
+})
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const start = (args: ReadonlyArray<string>) => {
+  const child = spawn(process.execPath, [join(copy, "test/bench/main.ts"), ...args], {
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+  let stdout = ""
+  let stderr = ""
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text
+  })
+  const said = (pattern: RegExp): Promise<void> =>
+    new Promise((resolve) => {
+      child.stderr.on("data", () => pattern.test(stderr) ? resolve() : undefined)
+    })
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text
+  })
+  const ended = new Promise<Ended>((resolve) => {
+    child.once("close", (code) => resolve({ code, stdout, stderr }))
+  })
+  return { child, ended, said }
+}
+
+const turnMetrics = ["k1_off_us", "k10_off_us", "k100_off_us", "k1_traced_us", "k10_traced_us", "k100_traced_us"]
+
+describe("npm run bench", () => {
+  it("prints one JSON object on standard output and shows peers that are absent as absent", async () => {
+    const { code, stderr, stdout } = await start([
+      "--only",
+      "turn",
+      "--repetitions",
+      "1",
+      "--no-install",
+      "--quick",
+      "--json"
+    ]).ended
+    assert.strictEqual(code, 0, stderr)
+    const result = JSON.parse(stdout) as Record<string, Record<string, Record<string, number>>>
+    assert.deepStrictEqual(Object.keys(result), ["turn"])
+    assert.deepStrictEqual(Object.keys(result["turn"] ?? {}), ["agent-layers", "floor", "ai", "@openai/agents"])
+    for (const metric of turnMetrics) {
+      assert.isAbove(result["turn"]?.["agent-layers"]?.[metric] ?? Number.NaN, 0, metric)
+    }
+    assert.isAbove(result["turn"]?.["agent-layers"]?.["k10_traced_spans"] ?? 0, 0)
+    assert.isAbove(result["turn"]?.["floor"]?.["k1_off_us"] ?? Number.NaN, 0)
+    assert.deepStrictEqual(result["turn"]?.["ai"], {})
+    assert.deepStrictEqual(result["turn"]?.["@openai/agents"], {})
+    assert.include(stderr, "ai: absent (not installed)")
+    assert.match(stderr, /@openai\/agents +absent/)
+  }, 60_000)
+
+  it("measures the streams, and prints readable tables without --json", async () => {
+    const { code, stderr, stdout } = await start([
+      "--only",
+      "stream",
+      "--repetitions",
+      "1",
+      "--no-install",
+      "--quick"
+    ]).ended
+    assert.strictEqual(code, 0, stderr)
+    assert.match(stdout, /chunks_deltas_per_s +agent-layers +[\d,]+ \[/)
+    assert.match(stdout, /single_deltas_per_s +agent-layers +[\d,]+ \[/)
+    assert.match(stdout, / ai +absent/)
+  }, 60_000)
+
+  it("refuses what it does not know with exit code 2", async () => {
+    for (const args of [["--colour"], ["--only", "turns"], ["--repetitions", "0"], ["turn"]]) {
+      const { code, stderr, stdout } = await start(args).ended
+      assert.strictEqual(code, 2, args.join(" "))
+      assert.strictEqual(stdout, "")
+      assert.include(stderr, "Usage: npm run bench")
+    }
+  }, 30_000)
+
+  it("explains itself", async () => {
+    const { code, stdout } = await start(["--help"]).ended
+    assert.strictEqual(code, 0)
+    assert.include(stdout, "--no-install")
+  }, 30_000)
+
+  it.skipIf(process.platform !== "linux")("stops the process it measures in when it is interrupted", async () => {
+    const { child, ended, said } = start(["--subjects", "floor", "--only", "turn", "--no-install"])
+    await said(/repetition 1 of 7/)
+    const children = (): string => readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim()
+    while (children() === "") {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    const measured = Number(children().split(" ")[0])
+    child.kill("SIGINT")
+    const { code, stdout } = await ended
+    assert.strictEqual(code, 130)
+    assert.strictEqual(stdout, "")
+    const isAlive = (): boolean => {
+      try {
+        return !/^State:\s+Z/m.test(readFileSync(`/proc/${measured}/status`, "utf8"))
+      } catch {
+        return false
+      }
+    }
+    const deadline = performance.now() + 5_000
+    while (isAlive() && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    assert.isFalse(isAlive())
+  }, 30_000)
+})
+
+describe("the report", () => {
+  const results = {
+    workload: "turn",
+    subjects: ["agent-layers", "ai", "gone"],
+    absent: new Set(["gone"]),
+    repetitions: [
+      new Map([["agent-layers", { x_us: 10, y_per_s: 300, spans: 4 }], ["ai", { x_us: 20, y_per_s: 100, spans: 8 }]]),
+      new Map([["agent-layers", { x_us: 20, y_per_s: 100, spans: 4 }], ["ai", { x_us: 100, y_per_s: 100, spans: 8 }]]),
+      new Map([["agent-layers", { x_us: 30, y_per_s: 200, spans: 4 }], ["ai", { x_us: 30, y_per_s: 400, spans: 8 }]])
+    ]
+  }
+
+  it("takes ratios within a repetition, above 1 where the subject is slower", () => {
+    const lines = toTable(results).split("\n").map((line) => line.replace(/ {2,}/g, " | ").trim())
+    assert.include(lines, "x_us | agent-layers | 20.0 [10.0-30.0]")
+    assert.include(lines, "| ai | 30.0 [20.0-100] | 2 [1-5]")
+    assert.include(lines, "| ai | 100 [100-400] | 1 [0.5-3]")
+    assert.include(lines, "| ai | 8 [8-8]")
+    assert.include(lines, "| gone | absent")
+  })
+
+  it("gives medians as JSON, and no metrics for a subject that is absent", () => {
+    assert.deepStrictEqual(toJson([results]), {
+      turn: {
+        "agent-layers": { x_us: 20, y_per_s: 200, spans: 4 },
+        ai: { x_us: 30, y_per_s: 100, spans: 8 },
+        gone: {}
+      }
+    })
+  })
+})

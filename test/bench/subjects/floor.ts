@@ -1,0 +1,62 @@
+// oxlint-disable no-await-in-loop -- everything here happens one after another on purpose
+// What the work costs with no SDK at all: a loop around an asynchronous function.
+import type { Subject } from "../workloads.ts"
+import { answer, deltaChunks, deltaCount, expectEqual, lookup, question, singleDeltas, toolName } from "../workloads.ts"
+
+type Item =
+  | { readonly type: "message"; readonly role: "user" | "assistant"; readonly text: string }
+  | { readonly type: "function_call"; readonly callId: string; readonly name: string; readonly arguments: string }
+  | { readonly type: "function_call_output"; readonly callId: string; readonly output: string }
+
+export const subject: Subject = {
+  turn: async ({ toolCalls, traced }) => {
+    if (traced) {
+      return undefined
+    }
+    let asked = 0
+    const respond = async (_history: ReadonlyArray<Item>): Promise<Item> => {
+      if (asked < toolCalls) {
+        asked++
+        return { type: "function_call", callId: `call_${asked}`, name: toolName, arguments: `{"key":"k${asked}"}` }
+      }
+      asked = 0
+      return { type: "message", role: "assistant", text: answer }
+    }
+    return {
+      run: async () => {
+        const history: Array<Item> = [{ type: "message", role: "user", text: question }]
+        let called = 0
+        for (;;) {
+          const item = await respond(history)
+          history.push(item)
+          if (item.type === "function_call") {
+            called++
+            const input = JSON.parse(item.arguments) as { readonly key: string }
+            history.push({ type: "function_call_output", callId: item.callId, output: lookup(input.key) })
+          } else {
+            expectEqual("answer", item.type === "message" ? item.text : item.type, answer)
+            break
+          }
+        }
+        expectEqual("tool calls", called, toolCalls)
+      }
+    }
+  },
+  stream: async ({ delivery }) => ({
+    run: async () => {
+      let seen = 0
+      if (delivery === "chunks") {
+        for await (const chunk of deltaChunks()) {
+          for (const delta of chunk) {
+            seen += delta.length > 0 ? 1 : 0
+          }
+        }
+      } else {
+        for await (const delta of singleDeltas()) {
+          seen += delta.length > 0 ? 1 : 0
+        }
+      }
+      expectEqual("deltas", seen, deltaCount)
+    }
+  })
+}
