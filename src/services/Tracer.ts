@@ -371,10 +371,10 @@ const withoutContent = (data: SpanData): SpanData => {
  * @category tracing
  * @since 0.1.0
  */
-export const withSpan = <A, E, R, D extends SpanData>(
+export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
   effect: Effect.Effect<A, E, R>,
-  data: () => D,
-  onEnd?: (exit: Exit.Exit<A, E>) => Partial<D>,
+  data: () => Extract<SpanData, { readonly _tag: Tag }>,
+  onEnd?: (exit: Exit.Exit<A, E>) => Partial<Extract<SpanData, { readonly _tag: Tag }>>,
   options?: { readonly trace?: Omit<Trace, "traceId"> | undefined }
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber<A, E, R>((fiber) => {
@@ -383,7 +383,7 @@ export const withSpan = <A, E, R, D extends SpanData>(
     const { processors } = Context.get(context, Tracer)
     const policy = Context.get(context, IncludeContent) ? identity<SpanData> : withoutContent
     const outer = Context.get(context, CurrentTrace)
-    const begun = data()
+    const begun: SpanData = data()
     const name = (names[begun._tag] as (data: SpanData) => string)(begun)
     const kind = begun._tag === "Generation" || begun._tag === "Mcp" ? "client" : "internal"
     return Effect.useSpan(name, { attributes: attributes(begun), kind }, (effectSpan) => {

@@ -1,0 +1,31 @@
+/**
+ * What a finished run leaves. Always complete: what stops a run short is an error.
+ *
+ * @since 0.1.0
+ */
+import type { Item } from "../services/Item.ts"
+import type { ModelResponse } from "../services/ModelProvider.ts"
+import type { Usage } from "../services/Usage.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunResult<out Output> {
+  readonly finalOutput: Output
+  readonly runId: string
+  /** The agent that gave the final answer. */
+  readonly lastAgent: string
+  /** The items that this run made: what the model said and what tools answered, without the input. */
+  readonly newItems: ReadonlyArray<Item>
+  /** The whole conversation, ready to be the input of a next run that uses no session. */
+  readonly items: ReadonlyArray<Item>
+  /** One for each turn, in order. */
+  readonly responses: ReadonlyArray<ModelResponse>
+  /** The sum over all turns. */
+  readonly usage: Usage
+  readonly turns: number
+  readonly conversationId: string | undefined
+  /** The version of the conversation that the last commit left. */
+  readonly version: number | undefined
+}

@@ -1,0 +1,76 @@
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import * as ModelError from "../../services/ModelError.ts"
+import type { ModelEvent, ModelRequest } from "../../services/ModelProvider.ts"
+import { ModelResponse } from "../../services/ModelProvider.ts"
+import * as Tracer from "../../services/Tracer.ts"
+import * as Usage from "../../services/Usage.ts"
+import type { Emit, Run } from "./state.ts"
+
+const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
+
+/** Drains the stream into the consumer, chunk by chunk, and answers with the response at its end. */
+const streamed = (
+  run: Run,
+  request: ModelRequest,
+  emit: Emit
+): Effect.Effect<ModelResponse, ModelError.ModelError> =>
+  Effect.suspend(() => {
+    let response: ModelResponse | undefined
+    const forward = (events: ReadonlyArray<ModelEvent>) => {
+      const last = events[events.length - 1]!
+      if (last._tag !== "Completed") return emit(events as ReadonlyArray<Exclude<ModelEvent, { _tag: "Completed" }>>)
+      response = last.response
+      return events.length === 1
+        ? Effect.void
+        : emit(events.slice(0, -1) as ReadonlyArray<Exclude<ModelEvent, { _tag: "Completed" }>>)
+    }
+    return Effect.flatMap(Stream.runForEachArray(run.model.stream(request), forward), () =>
+      response === undefined
+        ? Effect.fail(
+          new ModelError.ModelError({
+            provider: run.model.provider,
+            model: run.model.name,
+            reason: new ModelError.InvalidOutput({
+              description: "The stream ended without a completed response",
+              isPartial: true
+            })
+          })
+        )
+        : Effect.succeed(response))
+  })
+
+/** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
+export const callModel = Effect.fnUntraced(function*(run: Run) {
+  const { instructions } = run.agent
+  const request: ModelRequest = {
+    instructions: Effect.isEffect(instructions)
+      ? yield* instructions as Effect.Effect<string, unknown>
+      : instructions,
+    input: run.items.slice(),
+    settings: run.settings,
+    tools: run.plan.definitions,
+    outputSchema: run.plan.output?.schema,
+    prompt: run.agent.prompt
+  }
+  const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)
+  const response = yield* Tracer.withSpan(
+    run.journal.step({ runId: run.id, name: `model/${run.turn}` }, schemas, call),
+    () => ({
+      _tag: "Generation" as const,
+      provider: run.model.provider,
+      model: run.model.name,
+      input: request.input
+    }),
+    (exit) =>
+      Exit.isFailure(exit) ? {} : {
+        output: exit.value.output,
+        usage: exit.value.usage,
+        ...(exit.value.id === undefined ? {} : { responseId: exit.value.id })
+      }
+  )
+  run.usage = Usage.add(run.usage, response.usage)
+  run.responses.push(response)
+  return response
+})

@@ -1,0 +1,53 @@
+import * as Effect from "effect/Effect"
+import type { FunctionCall } from "../../services/Item.ts"
+import { isFunctionCall, isMessage, refusal, text } from "../../services/Item.ts"
+import * as ModelError from "../../services/ModelError.ts"
+import type { ModelResponse } from "../../services/ModelProvider.ts"
+import * as RunError from "../RunError.ts"
+import type { Run } from "./state.ts"
+import { fail, stateOf } from "./state.ts"
+
+export type NextStep =
+  | { readonly _tag: "RunTools"; readonly calls: ReadonlyArray<FunctionCall> }
+  | { readonly _tag: "RunAgain" }
+  | { readonly _tag: "Finish"; readonly finalOutput: unknown }
+
+/**
+ * Tools come before a final answer. The answer is the last message; without one the model has not answered yet, and
+ * the same goes for an empty text where a shape was asked for.
+ */
+export const decide = (
+  run: Run,
+  response: ModelResponse
+): Effect.Effect<NextStep, RunError.RunError | ModelError.ModelError> => {
+  const calls = response.output.filter(isFunctionCall)
+  if (calls.length > 0) return Effect.succeed({ _tag: "RunTools", calls })
+  const message = response.output.findLast(isMessage)
+  if (message === undefined) return Effect.succeed({ _tag: "RunAgain" })
+  const refused = refusal(message)
+  const answer = text(message)
+  const { output } = run.plan
+  if (output === undefined) return Effect.succeed({ _tag: "Finish", finalOutput: answer === "" ? refused ?? "" : answer })
+  if (refused !== undefined) {
+    return Effect.fail(
+      new ModelError.ModelError({
+        provider: run.model.provider,
+        model: run.model.name,
+        reason: new ModelError.Refused({ description: refused, isPartial: true })
+      })
+    )
+  }
+  if (answer === "") return Effect.succeed({ _tag: "RunAgain" })
+  return Effect.matchEffect(output.decode(answer), {
+    onSuccess: (finalOutput) => Effect.succeed<NextStep>({ _tag: "Finish", finalOutput }),
+    onFailure: (error) =>
+      Effect.fail(fail(
+        run,
+        new RunError.InvalidFinalOutput({
+          text: answer,
+          description: error.message,
+          state: stateOf(run, run.turn, run.items.length)
+        })
+      ))
+  })
+}

@@ -1,0 +1,92 @@
+import * as OpenAiStructuredOutput from "effect/ai/OpenAiStructuredOutput"
+import * as Tool from "effect/ai/Tool"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { OutputSchema, ToolDefinition } from "../../services/ModelProvider.ts"
+import type * as Agent from "../Agent.ts"
+
+/** A tool with its codecs made once. */
+export interface PlannedTool {
+  readonly tool: Tool.Any
+  readonly definition: ToolDefinition
+  readonly decode: (json: string) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+}
+
+/** What of an agent is the same in every run of it. */
+export interface Plan {
+  readonly tools: ReadonlyMap<string, PlannedTool>
+  readonly definitions: ReadonlyArray<ToolDefinition> | undefined
+  readonly output: {
+    readonly schema: OutputSchema
+    readonly decode: (json: string) => Effect.Effect<unknown, Schema.SchemaError>
+  } | undefined
+}
+
+type AnySchema = Schema.Codec<any, any>
+
+/** The schema held to what OpenAI's strict mode takes, where it can be; other providers understand it too. */
+const strictly = (schema: AnySchema) => {
+  try {
+    return OpenAiStructuredOutput.toCodecOpenAI(schema)
+  } catch {
+    return undefined
+  }
+}
+
+const planTool = (tool: Tool.Any): PlannedTool => {
+  const parameters = Schema.isSchema(tool.parametersSchema) ? tool.parametersSchema as AnySchema : undefined
+  const strict = Tool.getStrictMode(tool) === true && parameters !== undefined ? strictly(parameters) : undefined
+  return {
+    tool,
+    definition: Tool.isProviderDefined(tool)
+      ? { type: "hosted", name: tool.providerName, definition: { type: tool.providerName, ...(tool.args as object) } }
+      : {
+        type: "function",
+        name: tool.name,
+        description: Tool.getDescription(tool),
+        parameters: strict?.jsonSchema ?? Tool.getJsonSchema(tool),
+        strict: strict !== undefined
+      },
+    decode: Schema.decodeUnknownEffect(
+      Schema.fromJsonString((strict?.codec ?? parameters ?? Schema.Unknown) as AnySchema)
+    ),
+    encodeSuccess: Schema.encodeUnknownEffect(tool.successSchema as AnySchema),
+    encodeFailure: Schema.encodeUnknownEffect(Tool.failureResultSchema(tool) as Schema.Constraint as AnySchema)
+  }
+}
+
+const planOutput = (agent: Agent.Any): Plan["output"] => {
+  if (agent.output === undefined) return undefined
+  const output = agent.output as AnySchema
+  const isObject = Tool.getJsonSchemaFromSchema(output).type === "object"
+  const schema = isObject ? output : Schema.Struct({ response: output })
+  const strict = strictly(schema)
+  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString((strict?.codec ?? schema) as AnySchema))
+  return {
+    schema: {
+      name: `${agent.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 48)}_output`,
+      schema: strict?.jsonSchema ?? Tool.getJsonSchemaFromSchema(schema),
+      strict: strict !== undefined
+    },
+    decode: isObject ? decode : (json) => Effect.map(decode(json), (value) => (value as { response: unknown }).response)
+  }
+}
+
+const plans = new WeakMap<Agent.Any, Plan>()
+
+/** Plans are kept for as long as their agent, so that a run does not pay for schemas again. */
+export const planOf = (agent: Agent.Any): Plan => {
+  let plan = plans.get(agent)
+  if (plan === undefined) {
+    const tools = Object.values(agent.tools).map(planTool)
+    plan = {
+      tools: new Map(tools.map((planned) => [planned.tool.name, planned])),
+      definitions: tools.length === 0 ? undefined : tools.map((planned) => planned.definition),
+      output: planOutput(agent)
+    }
+    plans.set(agent, plan)
+  }
+  return plan
+}

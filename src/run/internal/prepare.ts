@@ -1,0 +1,101 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as History from "../../services/History.ts"
+import { Ids } from "../../services/Ids.ts"
+import type { Item } from "../../services/Item.ts"
+import { isItem, user } from "../../services/Item.ts"
+import type { ModelError } from "../../services/ModelError.ts"
+import type { ModelSettings } from "../../services/ModelProvider.ts"
+import { ModelProvider } from "../../services/ModelProvider.ts"
+import { RunJournal } from "../../services/RunJournal.ts"
+import { Session } from "../../services/Session.ts"
+import type { SessionError } from "../../services/SessionError.ts"
+import * as Usage from "../../services/Usage.ts"
+import type * as Agent from "../Agent.ts"
+import type { RunInput, RunOptions } from "../RunConfig.ts"
+import { InvalidOptions, RunError } from "../RunError.ts"
+import { planOf } from "./plan.ts"
+import type { Emit, Run } from "./state.ts"
+
+const invalid = (input: RunInput, options: RunOptions): string | undefined => {
+  const { conversationId, maxTurns, toolConcurrency } = options
+  if (conversationId === "") return `conversationId is empty: name a conversation, or "new" for a new one`
+  if (maxTurns !== undefined && !(Number.isInteger(maxTurns) && maxTurns > 0)) {
+    return `maxTurns is ${maxTurns}: it must be a whole number greater than 0`
+  }
+  if (typeof toolConcurrency === "number" && !(Number.isInteger(toolConcurrency) && toolConcurrency > 0)) {
+    return `toolConcurrency is ${toolConcurrency}: it must be a whole number greater than 0, or "unbounded"`
+  }
+  if (typeof input === "string") return undefined
+  const wrong = input.findIndex((item) => !isItem(item))
+  return wrong === -1
+    ? undefined
+    : `input[${wrong}] is not an item: use the constructors of agent-layers/services/Item, such as Item.user("…")`
+}
+
+const mergeSettings = (
+  agent: ModelSettings | undefined,
+  run: ModelSettings | undefined
+): ModelSettings | undefined => {
+  if (agent === undefined || run === undefined) return run ?? agent
+  const defined = Object.entries(run).filter(([, value]) => value !== undefined)
+  return { ...agent, ...Object.fromEntries(defined) }
+}
+
+/** Checks the options, finds the model, loads the conversation and mends what is broken in it. */
+export const prepare = Effect.fnUntraced(function*(
+  agent: Agent.Any,
+  input: RunInput,
+  options: RunOptions,
+  id: string,
+  conversationId: string | undefined,
+  emit: Emit | undefined
+): Effect.fn.Return<Run, RunError | ModelError | SessionError, ModelProvider> {
+  const wrong = invalid(input, options)
+  if (wrong !== undefined) {
+    return yield* new RunError({ agent: agent.name, runId: id, reason: new InvalidOptions({ description: wrong }) })
+  }
+  const context = yield* Effect.context<ModelProvider>()
+  const model = yield* Context.get(context, ModelProvider).getModel(options.model ?? agent.model)
+  const incoming: ReadonlyArray<Item> = typeof input === "string" ? [user(input)] : input
+  const session = conversationId === undefined ? undefined : yield* sessionOf(context)
+  const loaded = session === undefined || options.conversationId === "new"
+    ? undefined
+    : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
+  const history = loaded === undefined ? [] : History.repair(loaded.items, incoming)
+  const items = history.concat(incoming)
+  return {
+    id,
+    agent,
+    plan: planOf(agent),
+    model,
+    settings: mergeSettings(agent.settings, options.settings),
+    options,
+    maxTurns: options.maxTurns ?? 10,
+    conversationId,
+    session,
+    journal: Context.get(context, RunJournal),
+    emit,
+    items,
+    firstNew: items.length,
+    uncommitted: history.length,
+    version: session === undefined ? undefined : loaded?.version ?? 0,
+    turn: 0,
+    usage: Usage.zero,
+    responses: []
+  }
+})
+
+/** The type of a run with a conversation requires a `Session`; a run without one never asks. */
+export const sessionOf = (context: Context.Context<never>): Effect.Effect<Session["Service"]> => {
+  const session = Context.getOrUndefined(context as Context.Context<Session>, Session)
+  return session === undefined
+    ? Effect.die(new Error("The run has a conversationId but no Session is in the context: provide a Session Layer"))
+    : Effect.succeed(session)
+}
+
+/** The id that stands for `"new"`, or the one that was given. */
+export const conversationOf = (options: RunOptions): Effect.Effect<string | undefined> =>
+  options.conversationId === "new"
+    ? Ids.pipe(Effect.flatMap((ids) => ids.next("conv")))
+    : Effect.succeed(options.conversationId)
