@@ -73,7 +73,11 @@ const lanes = [
             "--format=text"
           )
       ],
-      ["lint (oxlint)", () => bin("oxlint", "-c", ".ci/oxlint.json", "--ignore-pattern", "test/fixtures/**", ".")],
+      [
+        "lint (oxlint)",
+        () =>
+          bin("oxlint", "-c", ".ci/oxlint.json", "--ignore-pattern=test/fixtures/**", ".ci", "src", "examples", "test")
+      ],
       ["format (dprint)", () => bin("dprint", "check", "--config", ".ci/dprint.json")],
       ["type tests", () => bin("vitest", "run", "--config", ".ci/vitest.config.js", "--typecheck.only")],
       ["unused code (knip)", () => bin("knip", "--no-progress", "--no-config-hints")]
