@@ -54,11 +54,10 @@ const entryPoints = () =>
     specifier === "agent-layers" ? "." : specifier.slice("agent-layers/".length)
   )
 
-// Two lanes for two cores. What stands in one lane runs in order, and stops at the first failure where steps build on
-// each other.
+// Two lanes for two cores. The steps of a lane run in order; without the package the steps that read it do not run.
 const lanes = [
   {
-    chained: false,
+    first: [],
     steps: [
       ["types (tsc)", () => bin("tsc", "-p", "tsconfig.json")],
       [
@@ -84,10 +83,8 @@ const lanes = [
     ]
   },
   {
-    chained: true,
+    first: [["build", build], ["pack", pack]],
     steps: [
-      ["build", build],
-      ["pack", pack],
       ["publint", () => bin("publint", "run", tarball, "--strict")],
       [
         "are the types wrong",
@@ -106,20 +103,23 @@ const report = (name, state, since, output) => {
   process.stdout.write(`${util.stripVTControlCharacters(output).trimEnd().replaceAll(/^/gm, "    ")}\n`)
 }
 
-const runLane = async ({ chained, steps }) => {
-  let broken
-  for (const [name, step] of steps) {
-    if (broken !== undefined) {
-      report(name, "not run", undefined, `needs: ${broken}`)
-      continue
-    }
-    const since = performance.now()
-    const { ok, output } = await step().catch((error) => ({ ok: false, output: String(error?.stack ?? error) }))
-    report(name, ok ? "ok" : "FAILED", since, ok ? undefined : output)
-    if (!ok) {
-      failed++
-      if (chained) broken = name
-    }
+const runStep = async ([name, step]) => {
+  const since = performance.now()
+  const { ok, output } = await step().catch((error) => ({ ok: false, output: String(error?.stack ?? error) }))
+  report(name, ok ? "ok" : "FAILED", since, ok ? undefined : output)
+  if (!ok) failed++
+  return ok
+}
+
+const runLane = async ({ first, steps }) => {
+  const needed = [...first]
+  for (const step of first) {
+    if (!await runStep(step)) break
+    needed.shift()
+  }
+  for (const step of steps) {
+    if (needed.length === 0) await runStep(step)
+    else report(step[0], "not run", undefined, `because of: ${needed[0][0]}`)
   }
 }
 

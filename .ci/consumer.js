@@ -81,7 +81,7 @@ const bare = (root, folder, tarball) => {
   const lock = JSON.parse(fs.readFileSync(path.join(root, "package-lock.json"), "utf8"))
   const required = Object.keys(manifest.peerDependencies)
     .filter((name) => manifest.peerDependenciesMeta[name]?.optional !== true)
-  const optional = Object.keys(manifest.peerDependencies).filter((name) => !required.includes(name))
+  const optional = new Set(Object.keys(manifest.peerDependencies).filter((name) => !required.includes(name)))
   const { closed, open } = modules(root)
 
   fs.mkdirSync(folder)
@@ -107,6 +107,8 @@ const bare = (root, folder, tarball) => {
   const surplus = []
   const walk = (node) => {
     for (const [name, child] of Object.entries(node.dependencies ?? {})) {
+      // An optional peer that is not installed is listed without a version.
+      if (child.version === undefined) continue
       if (!allowed.has(name)) surplus.push(name)
       walk(child)
     }
@@ -122,14 +124,14 @@ const bare = (root, folder, tarball) => {
   const probed = expectSuccess("importing the root, services and run", run(folder, "node", ["probe.js", ...light]))
   const { absent, loaded } = JSON.parse(probed.stdout)
   if (Object.keys(absent).length > 0) throw new Error(`needs an optional package: ${JSON.stringify(absent)}`)
-  const clients = loaded.filter((name) => optional.includes(name) || name.startsWith("@redis/"))
+  const clients = loaded.filter((name) => optional.has(name) || name.startsWith("@redis/"))
   if (clients.length > 0) {
     throw new Error(`importing the root or services loads optional clients: ${clients.join(", ")}`)
   }
 
   const heavy = open.filter(({ source }) => source.startsWith("src/layers/")).map(({ specifier }) => specifier)
   const layers = JSON.parse(expectSuccess("importing the layers", run(folder, "node", ["probe.js", ...heavy])).stdout)
-  const stray = Object.entries(layers.absent).filter(([, name]) => !optional.includes(name))
+  const stray = Object.entries(layers.absent).filter(([, name]) => !optional.has(name))
   if (stray.length > 0) throw new Error(`a layer imports a package that is no peer: ${JSON.stringify(stray)}`)
 
   fs.writeFileSync(

@@ -62,6 +62,12 @@ describe("exports", () => {
     for (const part of parts) assert.isNull(manifest.exports[`./${part}/internal/*`], part)
   })
 
+  it("opens the folder of each kind of layer that there is, and of no other", () => {
+    const kinds = fs.readdirSync(path.join(root, "src", "layers")).filter((kind) => kind !== "internal")
+    const opened = Object.keys(manifest.exports).flatMap((key) => /^\.\/layers\/([^/]+)\/\*$/.exec(key)?.[1] ?? [])
+    assert.sameMembers(opened, kinds)
+  })
+
   it("offers for each module the source first, then types, then JavaScript", () => {
     for (const [key, target] of Object.entries(manifest.exports)) {
       if (target === null || typeof target === "string") continue
@@ -74,8 +80,9 @@ describe("exports", () => {
 })
 
 describe("importing", () => {
-  const optional = Object.keys(manifest.peerDependencies)
-    .filter((name) => manifest.peerDependenciesMeta[name]?.optional === true)
+  const optional = new Set(
+    Object.keys(manifest.peerDependencies).filter((name) => manifest.peerDependenciesMeta[name]?.optional === true)
+  )
   const light = open.filter(({ source }) => source.startsWith("src/services/") || source === "src/index.ts")
 
   // In the child: whatever the modules load, print, listen to or keep open shows in its answer.
@@ -109,7 +116,7 @@ describe("importing", () => {
       readonly resources: ReadonlyArray<string>
     }>(script, light.map(({ specifier }) => specifier))
     assert.include(found.loaded, "effect")
-    assert.deepStrictEqual(found.loaded.filter((name) => optional.includes(name) || name.startsWith("@redis/")), [])
+    assert.deepStrictEqual(found.loaded.filter((name) => optional.has(name) || name.startsWith("@redis/")), [])
     assert.strictEqual(found.globals, 0)
     assert.isTrue(found.environment)
     assert.isTrue(found.listeners)

@@ -55,6 +55,8 @@ export const modules = (root: string): { readonly open: Array<Module>; readonly 
         open.push({ specifier: manifest.name + key.slice(1), source })
       }
     }
+    // The root entry is reached by the package's name alone.
+    if (source === "src/index.ts") continue
     const inside = source.slice("src/".length, -".ts".length)
     const specifier = `${manifest.name}/${inside}`
     const match = patterns.find(({ prefix }) => inside.startsWith(prefix))
