@@ -52,6 +52,7 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
     settings: run.settings,
     tools: run.plan.definitions,
     outputSchema: run.plan.output?.schema,
+    tracing: run.tracing,
     prompt: run.agent.prompt
   }
   const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as History from "../../services/History.ts"
 import type { FunctionCall } from "../../services/Item.ts"
 import { isFunctionCall, isMessage, refusal, text } from "../../services/Item.ts"
 import * as ModelError from "../../services/ModelError.ts"
@@ -12,6 +13,28 @@ export type NextStep =
   | { readonly _tag: "RunAgain" }
   | { readonly _tag: "Finish"; readonly finalOutput: unknown }
 
+const failed = (run: Run, reason: ModelError.ModelErrorReason) =>
+  Effect.fail(new ModelError.ModelError({ provider: run.model.provider, model: run.model.name, reason }))
+
+/**
+ * The calls to run: each once. A call that comes again word for word is left out; an id that comes again for something
+ * else would answer the wrong call.
+ */
+const newCalls = (run: Run, response: ModelResponse): ReadonlyArray<FunctionCall> | string => {
+  const calls: Array<FunctionCall> = []
+  for (const item of response.output) {
+    if (!isFunctionCall(item)) continue
+    const known = run.calls.get(item.call_id)
+    if (known === undefined) {
+      run.calls.set(item.call_id, item)
+      calls.push(item)
+    } else if (known.name !== item.name || known.arguments !== item.arguments) {
+      return item.call_id
+    }
+  }
+  return calls
+}
+
 /**
  * Tools come before a final answer. The answer is the last message; without one the model has not answered yet, and
  * the same goes for an empty text where a shape was asked for.
@@ -20,7 +43,10 @@ export const decide = (
   run: Run,
   response: ModelResponse
 ): Effect.Effect<NextStep, RunError.RunError | ModelError.ModelError> => {
-  const calls = response.output.filter(isFunctionCall)
+  const calls = newCalls(run, response)
+  if (typeof calls === "string") {
+    return failed(run, new ModelError.InvalidOutput({ description: `Call id "${calls}" came again for another call` }))
+  }
   if (calls.length > 0) return Effect.succeed({ _tag: "RunTools", calls })
   const message = response.output.findLast(isMessage)
   if (message === undefined) return Effect.succeed({ _tag: "RunAgain" })
@@ -29,13 +55,7 @@ export const decide = (
   const { output } = run.plan
   if (output === undefined) return Effect.succeed({ _tag: "Finish", finalOutput: answer === "" ? refused ?? "" : answer })
   if (refused !== undefined) {
-    return Effect.fail(
-      new ModelError.ModelError({
-        provider: run.model.provider,
-        model: run.model.name,
-        reason: new ModelError.Refused({ description: refused, isPartial: true })
-      })
-    )
+    return failed(run, new ModelError.Refused({ description: refused, isPartial: true }))
   }
   if (answer === "") return Effect.succeed({ _tag: "RunAgain" })
   return Effect.matchEffect(output.decode(answer), {
@@ -46,7 +66,7 @@ export const decide = (
         new RunError.InvalidFinalOutput({
           text: answer,
           description: error.message,
-          state: stateOf(run, run.turn, run.items.length)
+          state: stateOf(run, run.turn, History.repair(response.output))
         })
       ))
   })

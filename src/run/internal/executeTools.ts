@@ -156,7 +156,7 @@ const executeTool = (run: Run, call: FunctionCall, isCutOff: boolean) => {
           tool: call.name,
           callId: call.call_id,
           cause,
-          state: stateOf(run, run.turn - 1, run.items.length)
+          state: stateOf(run, run.turn - 1)
         })
       )
     ))

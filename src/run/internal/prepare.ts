@@ -3,28 +3,34 @@ import * as Effect from "effect/Effect"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
-import { isItem, user } from "../../services/Item.ts"
+import { isFunctionCall, isItem, user } from "../../services/Item.ts"
 import type { ModelError } from "../../services/ModelError.ts"
 import type { ModelSettings } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import { RunJournal } from "../../services/RunJournal.ts"
 import { Session } from "../../services/Session.ts"
 import type { SessionError } from "../../services/SessionError.ts"
+import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
 import type * as Agent from "../Agent.ts"
-import type { RunInput, RunOptions } from "../RunConfig.ts"
+import type { RunInput, RunOptions, StreamOptions } from "../RunConfig.ts"
 import { InvalidOptions, RunError } from "../RunError.ts"
 import { planOf } from "./plan.ts"
 import type { Emit, Run } from "./state.ts"
 
-const invalid = (input: RunInput, options: RunOptions): string | undefined => {
-  const { conversationId, maxTurns, toolConcurrency } = options
+const isCount = (n: number) => Number.isInteger(n) && n > 0
+
+const invalid = (input: RunInput, options: StreamOptions): string | undefined => {
+  const { bufferSize, conversationId, maxTurns, toolConcurrency } = options
   if (conversationId === "") return `conversationId is empty: name a conversation, or "new" for a new one`
-  if (maxTurns !== undefined && !(Number.isInteger(maxTurns) && maxTurns > 0)) {
+  if (maxTurns !== undefined && !isCount(maxTurns)) {
     return `maxTurns is ${maxTurns}: it must be a whole number greater than 0`
   }
-  if (typeof toolConcurrency === "number" && !(Number.isInteger(toolConcurrency) && toolConcurrency > 0)) {
+  if (typeof toolConcurrency === "number" && !isCount(toolConcurrency)) {
     return `toolConcurrency is ${toolConcurrency}: it must be a whole number greater than 0, or "unbounded"`
+  }
+  if (bufferSize !== undefined && !isCount(bufferSize)) {
+    return `bufferSize is ${bufferSize}: it must be a whole number greater than 0`
   }
   if (typeof input === "string") return undefined
   const wrong = input.findIndex((item) => !isItem(item))
@@ -75,6 +81,11 @@ export const prepare = Effect.fnUntraced(function*(
     conversationId,
     session,
     journal: Context.get(context, RunJournal),
+    tracing: !Tracer.isActive(context)
+      ? "disabled"
+      : Context.get(context, Tracer.IncludeContent)
+      ? "enabled"
+      : "enabledWithoutData",
     emit,
     items,
     firstNew: items.length,
@@ -82,7 +93,8 @@ export const prepare = Effect.fnUntraced(function*(
     version: session === undefined ? undefined : loaded?.version ?? 0,
     turn: 0,
     usage: Usage.zero,
-    responses: []
+    responses: [],
+    calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call]))
   }
 })
 

@@ -56,7 +56,7 @@ const loop = Effect.fnUntraced(function*(run: Run) {
     run,
     new RunError.MaxTurnsExceeded({
       maxTurns: run.maxTurns,
-      state: stateOf(run, run.turn, run.items.length)
+      state: stateOf(run, run.turn)
     })
   )
 })
@@ -116,7 +116,7 @@ export const stream = (
   options: StreamOptions = {}
 ): Stream.Stream<RunEvent<any>, any, any> =>
   Stream.unwrap(Effect.gen(function*() {
-    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(options.bufferSize ?? 1024)
+    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(Math.max(1, options.bufferSize ?? 1024))
     const emit: Emit = (events) => Effect.asVoid(Queue.offerAll(queue, events))
     yield* start(agent, input, options, emit).pipe(
       Effect.flatMap((result) => emit([{ _tag: "Completed", result }])),

@@ -1,6 +1,6 @@
 import type * as Effect from "effect/Effect"
-import type { Item } from "../../services/Item.ts"
-import type { Model, ModelResponse, ModelSettings } from "../../services/ModelProvider.ts"
+import type { FunctionCall, Item } from "../../services/Item.ts"
+import type { Model, ModelResponse, ModelSettings, ModelTracing } from "../../services/ModelProvider.ts"
 import type { RunJournal } from "../../services/RunJournal.ts"
 import type { Session } from "../../services/Session.ts"
 import type { Usage } from "../../services/Usage.ts"
@@ -31,6 +31,7 @@ export interface Run {
   readonly conversationId: string | undefined
   readonly session: Session["Service"] | undefined
   readonly journal: RunJournal
+  readonly tracing: ModelTracing
   readonly emit: Emit | undefined
   /** History, input, and what this run has added. */
   readonly items: Array<Item>
@@ -43,19 +44,21 @@ export interface Run {
   turn: number
   usage: Usage
   readonly responses: Array<ModelResponse>
+  /** Every tool call of the conversation by its id, so that none is run twice. */
+  readonly calls: Map<string, FunctionCall>
 }
 
 export const fail = (run: Run, reason: RunErrorReason): RunError =>
   new RunError({ agent: run.agent.name, runId: run.id, reason })
 
-/** How far the run had come when it had `length` items and `turns` finished turns. */
-export const stateOf = (run: Run, turns: number, length: number): RunState => ({
+/** Where the run stands after `turns` finished turns, with `made` beyond the items that it has taken in. */
+export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = []): RunState => ({
   version: 1,
   runId: run.id,
   agent: run.agent.name,
   ...(run.conversationId === undefined ? undefined : { conversationId: run.conversationId }),
-  items: run.items.slice(0, length),
-  newItems: run.items.slice(run.firstNew, length),
+  items: run.items.concat(made),
+  newItems: run.items.slice(run.firstNew).concat(made),
   turns,
   usage: run.usage
 })
