@@ -3,25 +3,43 @@ import * as Clock from "effect/Clock"
 import * as Digest from "effect/crypto/Digest"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Item } from "../Item.ts"
 import { isItem } from "../Item.ts"
-import type { Loaded, MakeOptions, Primitives, Record, Saved, Session } from "../Session.ts"
 import type { SessionErrorReason } from "../SessionError.ts"
 import * as SessionError from "../SessionError.ts"
 import * as Tracer from "../Tracer.ts"
+import type {
+  Capabilities,
+  Commit,
+  Conversation,
+  Loaded,
+  LoadOptions,
+  MakeOptions,
+  Primitives,
+  Record,
+  Saved,
+  SaveOptions
+} from "./sessionModel.ts"
+import { Meta } from "./sessionModel.ts"
 
 const fromJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
-const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
+const isMeta = Schema.is(Meta)
 
 const pageSize = 256
 
+/** Short enough for a key of every store, with a tenant's prefix before it. */
+const maxIdLength = 512
+
+/** The value as JSON has it, with the keys of every object in one order. */
 const canonical = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(canonical)
   if (typeof value !== "object" || value === null) return value
+  if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON())
+  if (Array.isArray(value)) return value.map(canonical)
   const sorted: { [key: string]: unknown } = Object.create(null)
   for (const key of Object.keys(value).sort()) sorted[key] = canonical((value as { [key: string]: unknown })[key])
   return sorted
@@ -31,29 +49,53 @@ const textEncoder = new TextEncoder()
 
 /** A fingerprint tells an honest retry from a mistake, which needs no resistance to an attacker. */
 const fingerprintOf = (items: ReadonlyArray<Item>): string =>
-  Hex.encode(Digest.md5.implementation!(textEncoder.encode(Result.getOrThrow(toJson(canonical(items))))))
+  Hex.encode(Digest.md5.implementation!(textEncoder.encode(JSON.stringify(canonical(items)))))
 
-const invalid = (description: string) => Effect.fail(new SessionError.InvalidInput({ description }))
+const invalidInput = (description: string) => new SessionError.InvalidInput({ description })
+
+const invalid = (description: string) => Effect.fail(invalidInput(description))
+
+/** What is wrong with an id that a store would have to keep as a key. */
+const checkId = (what: string, id: string): SessionErrorReason | undefined =>
+  id === ""
+    ? invalidInput(`The ${what} is empty`)
+    : id.length > maxIdLength
+    ? new SessionError.LimitExceeded({
+      limit: `Characters in the ${what}`,
+      maximum: maxIdLength,
+      actual: id.length
+    })
+    : id.includes("\0") || /\p{Surrogate}/u.test(id)
+    ? invalidInput(`The ${what} holds a NUL character or half of a surrogate pair, which not every store can keep`)
+    : undefined
+
+const isVersion = (version: number): boolean => Number.isSafeInteger(version) && version >= 0
+
+/** An object that is not plain may turn into other JSON than its fields show. */
+const isPlain = (item: Item): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(item)
+  return (prototype === Object.prototype || prototype === null) && !("toJSON" in item)
+}
 
 const encode = (items: ReadonlyArray<Item>): Result.Result<ReadonlyArray<string>, SessionErrorReason> => {
   const entries: Array<string> = []
   for (let index = 0; index < items.length; index++) {
     const item = items[index]
     if (!isItem(item)) {
-      return Result.fail(
-        new SessionError.InvalidInput({
-          description: `items[${index}] is not an item: it needs a type and the fields of that type ` +
-            `(use the constructors of agent-layers/services/Item)`
-        })
-      )
+      return Result.fail(invalidInput(
+        `items[${index}] is not an item: it needs a type and the fields of that type ` +
+          `(use the constructors of agent-layers/services/Item)`
+      ))
     }
-    const entry = toJson(item)
-    if (Result.isFailure(entry)) {
-      return Result.fail(
-        new SessionError.InvalidInput({ description: `items[${index}] cannot be written as JSON: ${entry.failure.message}` })
-      )
+    try {
+      const entry = JSON.stringify(item)
+      if (!isPlain(item) && Result.isFailure(decode(entry))) {
+        return Result.fail(invalidInput(`items[${index}] is no longer an item when it is written as JSON`))
+      }
+      entries.push(entry)
+    } catch (error) {
+      return Result.fail(invalidInput(`items[${index}] cannot be written as JSON: ${messageOf(error)}`))
     }
-    entries.push(entry.success)
   }
   return Result.succeed(entries)
 }
@@ -66,6 +108,24 @@ const decode = (entry: string): Result.Result<Item, string> => {
 
 const corrupt = (position: number, description: string) => new SessionError.CorruptItem({ position, description })
 
+/** Leaves `undefined` where an entry was skipped. `base` is the position of the first entry in what is read. */
+const decodeEach = (
+  entries: ReadonlyArray<string>,
+  onCorrupt: "fail" | "skip",
+  base: number
+): Effect.Effect<ReadonlyArray<Item | undefined>, SessionErrorReason> =>
+  Effect.forEach(entries, (entry, index) => {
+    const item = decode(entry)
+    if (Result.isSuccess(item)) return Effect.succeed(item.success)
+    const position = base + index
+    return onCorrupt === "fail"
+      ? Effect.fail(corrupt(position, item.failure))
+      : Effect.as(
+        Effect.logWarning(`Left out a stored item that cannot be read: position ${position}, ${item.failure}`),
+        undefined
+      )
+  })
+
 /** Parsing one array is several times faster than parsing each entry; damage is then looked for entry by entry. */
 const decodeAll = (
   entries: ReadonlyArray<string>,
@@ -76,21 +136,14 @@ const decodeAll = (
     const items = whole.success as ReadonlyArray<unknown>
     if (items.length === entries.length && items.every(isItem)) return Effect.succeed(items)
   }
-  return Effect.gen(function*() {
-    const items: Array<Item> = []
-    for (let position = 0; position < entries.length; position++) {
-      const item = decode(entries[position]!)
-      if (Result.isSuccess(item)) items.push(item.success)
-      else if (onCorrupt === "fail") return yield* corrupt(position, item.failure)
-      else yield* Effect.logWarning(`Left out a stored item that cannot be read: position ${position}, ${item.failure}`)
-    }
-    return items
-  })
+  return Effect.map(decodeEach(entries, onCorrupt, 0), (items) => items.filter((item) => item !== undefined))
 }
+
+const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const unavailable = (cause: unknown, isWrite: boolean): SessionErrorReason =>
   new SessionError.Unavailable({
-    description: `The store failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+    description: `The store failed: ${messageOf(cause)}`,
     isOutcomeUnknown: isWrite,
     cause
   })
@@ -117,10 +170,11 @@ const call = <A>(
   })
 
 /** @internal */
-export const make = (primitives: Primitives, options: MakeOptions = {}): Session["Service"] => {
+export const make = (primitives: Primitives, options: MakeOptions = {}) => {
   const { backend } = primitives
   const onCorrupt = options.onCorruptItem ?? "fail"
   const commitTimeout = options.commitTimeout ?? "30 seconds"
+  const hasVersions = primitives.versions === true
 
   const operation = <A>(
     name: string,
@@ -128,9 +182,10 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
     effect: Effect.Effect<A, SessionErrorReason>
   ): Effect.Effect<A, SessionError.SessionError> => {
     const conversation = id === undefined ? undefined : { conversationId: id }
+    const refused = id === undefined ? undefined : checkId("conversation id", id)
     return Tracer.withSpan(
       Effect.mapError(
-        id === "" ? invalid("The conversation id is empty") : effect,
+        refused === undefined ? effect : Effect.fail(refused),
         (reason) => new SessionError.SessionError({ backend, operation: name, ...conversation, reason })
       ),
       () => ({ _tag: "Session" as const, backend, operation: name, ...conversation })
@@ -144,80 +199,126 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
       Effect.fail(new SessionError.Unsupported({ description: `The ${backend} session has no ${name}` }))
     )
 
-  /** Finishes when interrupted: only the timeout may cut it short. */
+  /**
+   * Finishes when interrupted: only the timeout cuts it short. The primitive has a fiber of its own, so that one that
+   * cannot be interrupted does not hold its caller beyond the timeout.
+   */
   const commit = <A>(primitive: () => Effect.Effect<A, unknown>): Effect.Effect<A, SessionErrorReason> =>
-    Effect.uninterruptible(Effect.timeoutOrElse(Effect.interruptible(call(primitive, true)), {
-      duration: commitTimeout,
-      orElse: () =>
-        Effect.fail(
-          new SessionError.Unavailable({ description: "The commit did not finish in time", isOutcomeUnknown: true })
-        )
-    }))
-
-  const loadItems: Session["Service"]["loadItems"] = (id, { known, maxItems } = {}) =>
-    operation(
-      "loadItems",
-      id,
-      maxItems !== undefined && Number.isNaN(maxItems)
-        ? invalid("maxItems is NaN; pass a number of items")
-        : Effect.flatMap(
-          call(() =>
-            primitives.load(id, {
-              maxItems: maxItems === undefined || maxItems === Infinity ? undefined : Math.max(0, Math.floor(maxItems)),
-              known: primitives.versions === true ? known : undefined
-            }), false),
-          ({ entries, isSuffix, version }) =>
-            Effect.map(decodeAll(entries, onCorrupt), (items): Loaded => ({
-              items,
-              version: version ?? 0,
-              isSuffix: isSuffix ?? false
-            }))
-        )
+    Effect.uninterruptible(
+      Effect.flatMap(
+        Effect.forkDetach(call(primitive, true), { startImmediately: true }),
+        (fiber) =>
+          fiber.pollUnsafe() ?? Effect.timeoutOrElse(Fiber.join(fiber), {
+            duration: commitTimeout,
+            orElse: () => {
+              fiber.interruptUnsafe()
+              return Effect.fail(
+                new SessionError.Unavailable({
+                  description: "The commit did not finish in time",
+                  isOutcomeUnknown: true
+                })
+              )
+            }
+          })
+      )
     )
 
-  const saveItems: Session["Service"]["saveItems"] = (id, items, save = {}) =>
+  const loadItems = (id: string, { known, maxItems }: LoadOptions = {}) => {
+    if (maxItems !== undefined && Number.isNaN(maxItems)) {
+      return operation("loadItems", id, invalid("maxItems is NaN; pass a number of items"))
+    }
+    if (known !== undefined && !isVersion(known)) {
+      return operation("loadItems", id, invalid(`known is ${known}; pass a version, a whole number from 0`))
+    }
+    const limit = maxItems === undefined || maxItems > Number.MAX_SAFE_INTEGER
+      ? undefined
+      : Math.max(0, Math.floor(maxItems))
+    return operation(
+      "loadItems",
+      id,
+      Effect.flatMap(
+        call(() => primitives.load(id, { maxItems: limit, known: hasVersions ? known : undefined }), false),
+        ({ entries, isSuffix = false, version = 0 }) => {
+          const isCut = limit !== undefined && entries.length > limit
+          const latest = isCut ? entries.slice(entries.length - limit) : entries
+          return Effect.map(decodeAll(latest, onCorrupt), (items): Loaded => ({
+            items,
+            version,
+            isSuffix: isSuffix && !isCut
+          }))
+        }
+      )
+    )
+  }
+
+  const checkSave = (save: SaveOptions): SessionErrorReason | undefined => {
+    const { expectedVersion, meta, operationId } = save
+    if (operationId !== undefined) {
+      if (primitives.operations !== true) {
+        return new SessionError.Unsupported({
+          description: `The ${backend} session remembers no operation ids; save without operationId`
+        })
+      }
+      const refused = checkId("operation id", operationId)
+      if (refused !== undefined) return refused
+    }
+    if (expectedVersion !== undefined) {
+      if (!hasVersions) {
+        return new SessionError.Unsupported({
+          description: `The ${backend} session has no versions; save without expectedVersion`
+        })
+      }
+      if (!isVersion(expectedVersion)) {
+        return invalidInput(`expectedVersion is ${expectedVersion}; pass a version, a whole number from 0`)
+      }
+    }
+    return meta === undefined || isMeta(meta)
+      ? undefined
+      : invalidInput("meta takes runId, agent and provider, each a string")
+  }
+
+  const saveNothing = (id: string, expected: number | undefined): Effect.Effect<Saved, SessionErrorReason> =>
+    Effect.flatMap(
+      call(() => primitives.load(id, { maxItems: 0, known: undefined }), false),
+      ({ version = 0 }) =>
+        expected === undefined || expected === version
+          ? Effect.succeed({ version })
+          : Effect.fail(new SessionError.VersionConflict({ expected, actual: version }))
+    )
+
+  const saveItems = (id: string, items: ReadonlyArray<Item>, save: SaveOptions = {}) =>
     operation(
       "saveItems",
       id,
-      Effect.gen(function*() {
-        if (save.operationId !== undefined && primitives.operations !== true) {
-          return yield* new SessionError.Unsupported({
-            description: `The ${backend} session remembers no operation ids; save without operationId`
-          })
+      Clock.clockWith((clock) => {
+        const refused = checkSave(save)
+        if (refused !== undefined) return Effect.fail(refused)
+        const encoded = encode(items)
+        if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+        if (encoded.success.length === 0) return saveNothing(id, save.expectedVersion)
+        const content: Commit = {
+          entries: encoded.success,
+          operationId: save.operationId,
+          fingerprint: save.operationId === undefined ? undefined : save.fingerprint ?? fingerprintOf(items),
+          expectedVersion: save.expectedVersion,
+          meta: save.meta,
+          savedAt: clock.currentTimeMillisUnsafe()
         }
-        if (save.expectedVersion !== undefined && primitives.versions !== true) {
-          return yield* new SessionError.Unsupported({
-            description: `The ${backend} session has no versions; save without expectedVersion`
-          })
-        }
-        const entries = yield* Effect.fromResult(encode(items))
-        if (entries.length === 0) {
-          const current = yield* call(() => primitives.load(id, { maxItems: 0, known: undefined }), false)
-          return { version: current.version ?? 0 }
-        }
-        const savedAt = yield* Clock.currentTimeMillis
-        const saved = yield* commit(() =>
-          primitives.save(id, {
-            entries,
-            operationId: save.operationId,
-            fingerprint: save.operationId === undefined ? undefined : save.fingerprint ?? fingerprintOf(items),
-            expectedVersion: save.expectedVersion,
-            meta: save.meta,
-            savedAt
-          })
-        )
-        return (saved ?? { version: 0 }) satisfies Saved
+        return Effect.map(commit(() => primitives.save(id, content)), (saved): Saved => saved ?? { version: 0 })
       })
     )
 
-  const rewrite: Session["Service"]["rewrite"] = (id, { items, through }) =>
+  const rewrite = (
+    id: string,
+    { items, through }: { readonly through: number; readonly items: ReadonlyArray<Item> }
+  ): Effect.Effect<Saved, SessionError.SessionError> =>
     primitives.rewrite === undefined
       ? unsupported("rewrite", id)
       : operation(
         "rewrite",
         id,
         Effect.gen(function*() {
-          if (!Number.isInteger(through) || through < 0) {
+          if (!isVersion(through)) {
             return yield* invalid(`through is ${through}; pass a version, a whole number from 0`)
           }
           const entries = yield* Effect.fromResult(encode(items))
@@ -226,7 +327,7 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
         })
       )
 
-  const popItem: Session["Service"]["popItem"] = (id) =>
+  const popItem = (id: string): Effect.Effect<Item | undefined, SessionError.SessionError> =>
     primitives.pop === undefined
       ? unsupported("popItem", id)
       : operation(
@@ -246,7 +347,7 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
         })
       )
 
-  const clear: Session["Service"]["clear"] = (id) =>
+  const clear = (id: string): Effect.Effect<void, SessionError.SessionError> =>
     primitives.clear === undefined
       ? unsupported("clear", id)
       : operation(
@@ -255,15 +356,19 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
         Effect.flatMap(Clock.currentTimeMillis, (savedAt) => commit(() => primitives.clear!(id, savedAt)))
       )
 
-  const records: Session["Service"]["records"] = (id, { after } = {}) =>
+  const records = (
+    id: string,
+    { after }: { readonly after?: string | undefined } = {}
+  ): Stream.Stream<Record, SessionError.SessionError> =>
     Stream.unwrap(Effect.sync(() => {
       const { page } = primitives
       if (page === undefined) return Stream.fromEffect(unsupported("records", id))
-      const start = after === undefined ? undefined : /^(\d+)\.(\d+)$/.exec(after)
+      const start = after === undefined ? undefined : /^(\d{1,15})\.(\d{1,15})$/.exec(after)
       if (start === null) {
         return Stream.fromEffect(operation("records", id, invalid(`"${after}" is not a cursor of this session`)))
       }
       let epoch = start === undefined ? undefined : Number(start[1])
+      let position = 0
       return Stream.paginate(start === undefined ? 0 : Number(start[2]), (sequence) =>
         operation(
           "records",
@@ -271,21 +376,18 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
           Effect.gen(function*() {
             const { epoch: current, rows } = yield* call(() => page(id, { after: sequence, limit: pageSize }), false)
             if (epoch !== undefined && current !== epoch) {
-              return yield* new SessionError.CursorExpired({ cursor: after ?? `${epoch}.${sequence}` })
+              return yield* new SessionError.CursorExpired({ cursor: `${epoch}.${sequence}` })
             }
             epoch = current
+            const items = yield* decodeEach(rows.map((row) => row.entry), onCorrupt, position)
+            position += rows.length
             const found: Array<Record> = []
-            for (const row of rows) {
-              const [item] = yield* decodeAll([row.entry], onCorrupt)
-              if (item === undefined) continue
-              found.push({
-                item,
-                commit: row.commit,
-                savedAt: row.savedAt,
-                cursor: `${current}.${row.sequence}`,
-                ...(row.meta === undefined ? undefined : { meta: row.meta })
-              })
-            }
+            rows.forEach(({ commit, meta, savedAt, sequence }, index) => {
+              const item = items[index]
+              if (item === undefined) return
+              const cursor = `${current}.${sequence}`
+              found.push({ item, commit, savedAt, cursor, ...(meta === undefined ? undefined : { meta }) })
+            })
             const last = rows.at(-1)
             const next = last !== undefined && rows.length === pageSize ? Option.some(last.sequence) : Option.none()
             return [found, next] as const
@@ -293,7 +395,9 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
         ))
     }))
 
-  const conversations: Session["Service"]["conversations"] = ({ prefix = "" } = {}) => {
+  const conversations = (
+    { prefix = "" }: { readonly prefix?: string | undefined } = {}
+  ): Stream.Stream<Conversation, SessionError.SessionError> => {
     const { list } = primitives
     if (list === undefined) return Stream.fromEffect(unsupported("conversations"))
     return Stream.paginate(undefined as string | undefined, (after) =>
@@ -308,6 +412,13 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
   }
 
   const { maintain } = primitives
+  const capabilities: Capabilities = {
+    versions: hasVersions,
+    operations: primitives.operations ?? false,
+    rewrite: primitives.rewrite !== undefined,
+    list: primitives.list !== undefined,
+    anyItem: primitives.anyItem ?? true
+  }
   return {
     loadItems,
     saveItems,
@@ -316,14 +427,8 @@ export const make = (primitives: Primitives, options: MakeOptions = {}): Session
     clear,
     records,
     conversations,
-    maintain: (id) =>
+    maintain: (id: string) =>
       maintain === undefined ? Effect.void : operation("maintain", id, commit(() => maintain(id))),
-    capabilities: {
-      versions: primitives.versions ?? false,
-      operations: primitives.operations ?? false,
-      rewrite: primitives.rewrite !== undefined,
-      list: primitives.list !== undefined,
-      anyItem: primitives.anyItem ?? true
-    }
+    capabilities
   }
 }
