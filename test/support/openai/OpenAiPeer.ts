@@ -82,6 +82,13 @@ interface Stored {
   readonly history: ReadonlyArray<JsonObject>
 }
 
+interface Kept {
+  /** How often it is still `in_progress` when asked for. */
+  polls: number
+  readonly early: JsonObject
+  final: JsonObject
+}
+
 interface Answer {
   readonly reply: Reply
   /** Events, or a whole body. Made when it is time to send it. */
@@ -106,6 +113,7 @@ class Peer {
   readonly fibers = new Set<Fiber.Fiber<void>>()
   readonly sockets = new Set<Socket>()
   readonly responses = new Map<string, Stored>()
+  readonly kept = new Map<string, Kept>()
   readonly conversations = new Map<string, Array<JsonObject>>()
   readonly stored = new Map<string, JsonObject>()
   readonly reasoningOf = new Map<string, string>()
@@ -131,7 +139,7 @@ class Peer {
     `${prefix}_${this.instance}${(this.serial++).toString(16).padStart(12, "0")}`
 
   changed(): void {
-    for (const listener of [...this.listeners]) listener()
+    for (const listener of this.listeners) listener()
   }
 
   until(condition: () => boolean): Effect.Effect<void> {
@@ -233,6 +241,19 @@ class Peer {
       return conversation[2] === undefined
         ? plain(200, JSON.stringify({ id: conversation[1], object: "conversation", metadata: {} }))
         : plain(200, JSON.stringify({ object: "list", data: [...items].reverse(), has_more: false }))
+    }
+    const response = /^\/v1\/responses\/([^/]+)(\/cancel)?$/.exec(path)
+    if (response !== null && request.method === (response[2] === undefined ? "GET" : "POST")) {
+      const kept = this.kept.get(response[1]!)
+      if (kept === undefined) {
+        const error = { message: `Response with id '${response[1]}' not found.`, param: null, code: null }
+        return this.refuse(request, { status: 404, error })
+      }
+      if (response[2] !== undefined) {
+        kept.polls = 0
+        kept.final = { ...kept.early, status: "cancelled" }
+      }
+      return plain(200, JSON.stringify(kept.polls-- > 0 ? { ...kept.early, status: "in_progress" } : kept.final))
     }
     return this.refuse(request, {
       status: 404,
@@ -354,6 +375,12 @@ class Peer {
     const output = include.includes("reasoning.encrypted_content") ? full : full.map(withoutEncrypted)
     this.remember(full)
     const rendered = render({ reply, output, body, id, input: body.input ?? "" })
+    const polls = reply.wire.background
+    if (body.stream !== true && polls !== undefined) {
+      const early = { ...rendered.response, status: "queued", output: [], usage: null, completed_at: null }
+      this.kept.set(id, { polls, early, final: rendered.response })
+      return JSON.stringify(early)
+    }
     if (body.stream !== true) return JSON.stringify(rendered.response)
     const wire = reply.wire
     const events = wire.errorEvent === undefined

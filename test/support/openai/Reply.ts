@@ -47,6 +47,8 @@ export interface Wire {
     readonly message?: string
     readonly nested?: boolean
   }
+  /** Answer `queued` at first, then `in_progress` so many times, then the response (JSON only). */
+  readonly background?: number
   /** Events put in before the terminal one, as they are. */
   readonly extraEvents?: ReadonlyArray<JsonObject>
   /** `false`: no ids in items and events, as some compatible servers do. */
