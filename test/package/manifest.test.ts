@@ -14,6 +14,8 @@ interface LockEntry {
   readonly resolved?: string
   readonly link?: boolean
   readonly hasInstallScript?: boolean
+  readonly optional?: boolean
+  readonly optionalDependencies?: Record<string, string>
 }
 const lock = JSON.parse(lockText) as { readonly packages: Record<string, LockEntry> }
 const locked = Object.entries(lock.packages).filter(([name]) => name !== "")
@@ -93,7 +95,7 @@ describe("package.json", () => {
   })
 
   it("approves the install scripts of the lock file, and no others", () => {
-    const withScript = locked.filter(([, entry]) => entry.hasInstallScript === true)
+    const withScript = locked.filter(([, entry]) => entry.hasInstallScript === true && entry.optional !== true)
       .map(([name]) => name.slice(name.lastIndexOf("node_modules/") + "node_modules/".length))
     assert.sameMembers(Object.keys(manifest.allowScripts), withScript)
   })
@@ -118,6 +120,15 @@ describe("package-lock.json", () => {
     for (const [name, version] of Object.entries(manifest.devDependencies)) {
       assert.strictEqual(lock.packages[`node_modules/${name}`]?.version, version, name)
     }
+  })
+
+  it("holds the packages for every platform, without which npm ci refuses it", () => {
+    const names = new Set(
+      locked.map(([name]) => name.slice(name.lastIndexOf("node_modules/") + "node_modules/".length))
+    )
+    const wanted = locked.flatMap(([, entry]) => Object.keys(entry.optionalDependencies ?? {}))
+    assert.isNotEmpty(wanted)
+    assert.deepStrictEqual(wanted.filter((name) => !names.has(name)), [])
   })
 
   it("holds one effect, and none of the packages that need Effect 3", () => {
