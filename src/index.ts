@@ -6,6 +6,7 @@
  */
 export * as SessionMemory from "./layers/session/SessionMemory.ts"
 export * as ModelScripted from "./layers/model/ModelScripted.ts"
+export * as TracerMemory from "./layers/tracer/TracerMemory.ts"
 export * as Agent from "./run/Agent.ts"
 export * as RunConfig from "./run/RunConfig.ts"
 export * as RunError from "./run/RunError.ts"
