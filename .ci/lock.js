@@ -11,16 +11,38 @@ import { fileURLToPath } from "node:url"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const file = path.join(root, "package-lock.json")
 
-const systems = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "win32"]
-const processors = ["arm", "arm64", "ia32", "loong64", "mips64el", "ppc64", "riscv64", "s390x", "wasm32", "x64"]
+const systems = new Set([
+  "aix",
+  "android",
+  "darwin",
+  "freebsd",
+  "linux",
+  "netbsd",
+  "openbsd",
+  "openharmony",
+  "sunos",
+  "win32"
+])
+const processors = new Set([
+  "arm",
+  "arm64",
+  "ia32",
+  "loong64",
+  "mips64el",
+  "ppc64",
+  "riscv64",
+  "s390x",
+  "wasm32",
+  "x64"
+])
 
 /** What the name of a platform package says: `@oxlint/binding-linux-x64-musl`. */
 const platformOf = (name) => {
   const parts = name.split("/").at(-1).split("-")
-  const system = parts.find((part) => systems.includes(part))
-  const processor = parts.find((part) => processors.includes(part))
+  const system = parts.find((part) => systems.has(part))
+  const processor = parts.find((part) => processors.has(part))
   if (system === undefined || processor === undefined) throw new Error(`${name}: its name does not say its platform`)
-  const libc = parts.some((part) => /^musl/.test(part))
+  const libc = parts.some((part) => part.startsWith("musl"))
     ? { libc: ["musl"] }
     : system === "linux" && parts.some((part) => /^(gnu|glibc)/.test(part))
     ? { libc: ["glibc"] }
