@@ -10,11 +10,12 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as EffectTracer from "effect/Tracer"
@@ -170,11 +171,12 @@ export interface Tracer {
   readonly flush: Effect.Effect<void>
 }
 
-const isolated = (effect: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchCause(effect, (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.void
-      : Effect.logWarning("A trace processor failed; the run goes on without what it would have recorded", cause))
+const logFailure = (cause: Cause.Cause<never>): Effect.Effect<void> =>
+  Cause.hasInterruptsOnly(cause)
+    ? Effect.void
+    : Effect.logWarning("A trace processor failed; the run goes on without what it would have recorded", cause)
+
+const isolated = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.catchCause(effect, logFailure)
 
 const makeUnsafe = (): Tracer => {
   const processors = new Set<TraceProcessor>()
@@ -251,14 +253,17 @@ export const addProcessor = <E, R>(
   })).pipe(Layer.provideMerge(layer))
 
 /**
- * Whether anybody would see a span made in this context: a processor, or an Effect tracer that was provided.
+ * Whether anybody would see a span made in this context: a processor, or an Effect tracer that was provided. False
+ * where Effect's own tracing is switched off (`Effect.withTracerEnabled(false)`).
  *
  * @category accessors
  * @since 0.1.0
  */
 export const isActive = (context: Context.Context<never>): boolean =>
-  Context.get(context, Tracer).processors.size > 0 ||
-  context.mapUnsafe.has(EffectTracer.TracerKey)
+  Context.get(context, References.TracerEnabled) && (
+    Context.get(context, Tracer).processors.size > 0 ||
+    Context.getOrUndefined(context, EffectTracer.Tracer) !== undefined
+  )
 
 const names: { readonly [Tag in SpanData["_tag"]]: (data: Extract<SpanData, { _tag: Tag }>) => string } = {
   Agent: (data) => `invoke_agent ${data.agent}`,
@@ -273,28 +278,16 @@ const names: { readonly [Tag in SpanData["_tag"]]: (data: Extract<SpanData, { _t
   Custom: (data) => data.name
 }
 
-const usageAttributes = (usage: Usage | undefined): Record<string, unknown> =>
-  usage === undefined
-    ? {}
-    : { "gen_ai.usage.input_tokens": usage.inputTokens, "gen_ai.usage.output_tokens": usage.outputTokens }
-
 /** Names and numbers only; content stays in `SpanData`, where a policy can take it out. */
-const attributes = (data: SpanData): Record<string, unknown> => {
+const attributes = (data: SpanData): Record<string, unknown> | undefined => {
   switch (data._tag) {
     case "Agent":
-      return {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.name": data.agent,
-        ...(data.conversationId === undefined ? {} : { "gen_ai.conversation.id": data.conversationId }),
-        ...usageAttributes(data.usage)
-      }
+      return { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": data.agent }
     case "Generation":
       return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": data.provider,
-        "gen_ai.request.model": data.model,
-        ...(data.responseId === undefined ? {} : { "gen_ai.response.id": data.responseId }),
-        ...usageAttributes(data.usage)
+        "gen_ai.request.model": data.model
       }
     case "Tool":
       return {
@@ -305,55 +298,46 @@ const attributes = (data: SpanData): Record<string, unknown> => {
     case "Turn":
       return { "gen_ai.agent.name": data.agent, "agent_layers.turn": data.turn }
     case "Session":
-      return {
-        "agent_layers.session.backend": data.backend,
-        ...(data.conversationId === undefined ? {} : { "gen_ai.conversation.id": data.conversationId })
-      }
+      return { "agent_layers.session.backend": data.backend }
     case "Sandbox":
       return { "agent_layers.sandbox.backend": data.backend }
+    case "Mcp":
+      return { "agent_layers.mcp.server": data.server }
     default:
-      return {}
+      return undefined
   }
 }
 
-const addUsage = (span: EffectTracer.Span, data: SpanData): void => {
-  if (!("usage" in data)) return
-  for (const [key, value] of Object.entries(usageAttributes(data.usage))) span.attribute(key, value)
+const addTraceAttributes = (span: EffectTracer.Span, trace: Trace): void => {
+  span.attribute("agent_layers.workflow.name", trace.workflowName)
+  if (trace.groupId !== undefined) span.attribute("agent_layers.workflow.group", trace.groupId)
 }
 
-const failureOf = (cause: Cause.Cause<unknown>): { readonly tag: string; readonly message: string } => {
-  const error = Cause.squash(cause)
-  return typeof error === "object" && error !== null
-    ? {
-      tag: "_tag" in error ? String(error._tag) : "name" in error ? String(error.name) : "Error",
-      message: "message" in error ? String(error.message) : String(error)
-    }
-    : { tag: "Error", message: String(error) }
-}
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Pick<EndedSpan, "outcome" | "error"> =>
-  Exit.isSuccess(exit)
-    ? { outcome: "succeeded" }
-    : Cause.hasInterruptsOnly(exit.cause)
-    ? { outcome: "interrupted" }
-    : { outcome: "failed", error: failureOf(exit.cause) }
-
-const millis = (nanos: bigint): number => Number(nanos / 1000n) / 1000
-
-const notify = <K extends "onTraceStart" | "onSpanStart" | "onSpanEnd" | "onTraceEnd">(
-  processors: ReadonlySet<TraceProcessor>,
-  callback: K,
-  value: Parameters<NonNullable<TraceProcessor[K]>>[0]
-): Effect.Effect<void> => {
-  let all: Effect.Effect<void> = Effect.void
-  for (const processor of processors) {
-    const call = processor[callback] as ((value: unknown) => Effect.Effect<void>) | undefined
-    if (call === undefined) continue
-    const one = isolated(Effect.suspend(() => call(value)))
-    all = all === Effect.void ? one : Effect.andThen(all, one)
+/** What is seldom known before the end. */
+const addLateAttributes = (span: EffectTracer.Span, data: SpanData): void => {
+  if ("usage" in data && data.usage !== undefined) {
+    span.attribute("gen_ai.usage.input_tokens", data.usage.inputTokens)
+    span.attribute("gen_ai.usage.output_tokens", data.usage.outputTokens)
   }
-  return all
+  if ("responseId" in data && data.responseId !== undefined) span.attribute("gen_ai.response.id", data.responseId)
+  if ("conversationId" in data && data.conversationId !== undefined) {
+    span.attribute("gen_ai.conversation.id", data.conversationId)
+  }
 }
+
+const tagOf = (error: unknown): string =>
+  typeof error !== "object" || error === null
+    ? "Error"
+    : "_tag" in error
+    ? String(error._tag)
+    : "name" in error
+    ? String(error.name)
+    : "Error"
+
+const messageOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error)
+
+const leftOut = "(left out: IncludeContent is false)"
 
 const withoutContent = (data: SpanData): SpanData => {
   if (!("input" in data) && !("output" in data)) return data
@@ -361,64 +345,127 @@ const withoutContent = (data: SpanData): SpanData => {
   return rest as SpanData
 }
 
+const millis = (nanos: bigint): number => Number(nanos) / 1_000_000
+
+/** Absent where every processor was done when it returned, which costs no step of the fiber. */
+const notify = <K extends "onTraceStart" | "onSpanStart" | "onSpanEnd" | "onTraceEnd">(
+  processors: ReadonlySet<TraceProcessor>,
+  callback: K,
+  value: Parameters<NonNullable<TraceProcessor[K]>>[0]
+): Effect.Effect<void> | undefined => {
+  let all: Effect.Effect<void> | undefined
+  for (const processor of processors) {
+    let one: Effect.Effect<void> | undefined
+    try {
+      one = (processor as { readonly [_ in K]?: (value: unknown) => Effect.Effect<void> })[callback]?.(value)
+    } catch (defect) {
+      one = logFailure(Cause.die(defect))
+    }
+    if (one === undefined || one === Effect.void) continue
+    one = isolated(one)
+    all = all === undefined ? one : Effect.andThen(all, one)
+  }
+  return all
+}
+
+const both = (
+  first: Effect.Effect<void> | undefined,
+  second: () => Effect.Effect<void> | undefined
+): Effect.Effect<void> | undefined =>
+  first === undefined ? second() : Effect.andThen(first, Effect.suspend(() => second() ?? Effect.void))
+
 /**
  * Runs an effect in a span. `data` is what is known at the start; `onEnd` adds what is known at the end. Costs next to
  * nothing where `isActive` is false: neither function is called then.
  *
  * With `trace`, the span begins a trace, unless it is already inside one. A failure ends the span as `failed` with the
- * error's tag and message, an interruption as `interrupted`.
+ * error's tag and message, an interruption as `interrupted`. Where `IncludeContent` is false the message is left out
+ * too, also of the Effect span: an error may quote what it could not read.
  *
  * @category tracing
  * @since 0.1.0
  */
-export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
+export const withSpan = <A, E, R, D extends SpanData>(
   effect: Effect.Effect<A, E, R>,
-  data: () => Extract<SpanData, { readonly _tag: Tag }>,
-  onEnd?: (exit: Exit.Exit<A, E>) => Partial<Extract<SpanData, { readonly _tag: Tag }>>,
+  data: () => D,
+  onEnd?: (exit: Exit.Exit<A, E>) => Partial<D>,
   options?: { readonly trace?: Omit<Trace, "traceId"> | undefined }
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber<A, E, R>((fiber) => {
     const context = fiber.context as Context.Context<never>
-    if (!isActive(context)) return effect
     const { processors } = Context.get(context, Tracer)
-    const policy = Context.get(context, IncludeContent) ? identity<SpanData> : withoutContent
-    const outer = Context.get(context, CurrentTrace)
-    const begun: SpanData = data()
+    if ((processors.size === 0 && fiber.cache.tracer === undefined) || !fiber.cache.tracerEnabled) return effect
+    const begun = data()
     const name = (names[begun._tag] as (data: SpanData) => string)(begun)
-    const kind = begun._tag === "Generation" || begun._tag === "Mcp" ? "client" : "internal"
-    return Effect.useSpan(name, { attributes: attributes(begun), kind }, (effectSpan) => {
+    const spanOptions: EffectTracer.SpanOptionsNoTrace = {
+      attributes: attributes(begun),
+      kind: begun._tag === "Generation" || begun._tag === "Mcp" ? "client" : "internal"
+    }
+    return Effect.useSpan(name, spanOptions, (effectSpan) => {
+      const outer = Context.get(context, CurrentTrace)
       const begins = outer === undefined && options?.trace !== undefined
       const trace = begins ? { ...options.trace, traceId: effectSpan.traceId } : outer
       const traced = Effect.provideService(effect, EffectTracer.ParentSpan, effectSpan)
       const inner = begins ? Effect.provideService(traced, CurrentTrace, trace) : traced
-      if (processors.size === 0) {
-        return onEnd === undefined ? inner : Effect.onExit(inner, (exit) =>
-          Effect.sync(() => addUsage(effectSpan, { ...begun, ...onEnd(exit) })))
+      const hasContent = Context.get(context, IncludeContent)
+      const clock = Context.get(context, Clock.Clock)
+      if (begins) addTraceAttributes(effectSpan, trace!)
+      addLateAttributes(effectSpan, begun)
+
+      let span: Span | undefined
+      const begin = (): Effect.Effect<void> => {
+        // Without timing Effect's spans begin at zero.
+        const startTime = effectSpan.status.startTime || clock.currentTimeNanosUnsafe()
+        const parentId = effectSpan.parent._tag === "Some" ? effectSpan.parent.value.spanId : undefined
+        span = {
+          traceId: effectSpan.traceId,
+          spanId: effectSpan.spanId,
+          name,
+          data: hasContent ? begun : withoutContent(begun),
+          startedAt: millis(startTime),
+          ...(parentId === undefined ? undefined : { parentId }),
+          ...(trace === undefined ? undefined : { trace })
+        }
+        const spanStart = () => notify(processors, "onSpanStart", span!)
+        return (begins ? both(notify(processors, "onTraceStart", trace!), spanStart) : spanStart()) ?? Effect.void
       }
-      const span: Span = {
-        traceId: effectSpan.traceId,
-        spanId: effectSpan.spanId,
-        name,
-        data: policy(begun),
-        startedAt: millis(effectSpan.status.startTime),
-        ...(effectSpan.parent._tag === "Some" ? { parentId: effectSpan.parent.value.spanId } : undefined),
-        ...(trace === undefined ? undefined : { trace })
+
+      const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
+        let ended: SpanData = begun
+        if (onEnd !== undefined) {
+          ended = { ...begun, ...onEnd(exit) }
+          addLateAttributes(effectSpan, ended)
+        }
+        const endTime = clock.currentTimeNanosUnsafe()
+        let outcome: EndedSpan["outcome"] = "succeeded"
+        let error: EndedSpan["error"]
+        if (Exit.isFailure(exit)) {
+          if (Cause.hasInterruptsOnly(exit.cause)) {
+            outcome = "interrupted"
+          } else {
+            const squashed = Cause.squash(exit.cause)
+            outcome = "failed"
+            error = { tag: tagOf(squashed), message: hasContent ? messageOf(squashed) : leftOut }
+            effectSpan.attribute("error.type", error.tag)
+            if (!hasContent) effectSpan.end(endTime, Exit.die(Object.assign(new Error(leftOut), { name: error.tag })))
+          }
+        }
+        // Interrupted before anybody had heard of it.
+        if (span === undefined) return undefined
+        const over: EndedSpan = {
+          ...span,
+          data: hasContent ? ended : withoutContent(ended),
+          endedAt: millis(endTime),
+          outcome,
+          ...(error === undefined ? undefined : { error })
+        }
+        const spanEnd = notify(processors, "onSpanEnd", over)
+        return begins ? both(spanEnd, () => notify(processors, "onTraceEnd", trace!)) : spanEnd
       }
-      const running = Effect.onExit(inner, (exit) =>
-        Effect.clockWith((clock) => {
-          const ended = onEnd === undefined ? begun : { ...begun, ...onEnd(exit) }
-          addUsage(effectSpan, ended)
-          const over = notify(processors, "onSpanEnd", {
-            ...span,
-            data: policy(ended),
-            endedAt: millis(clock.currentTimeNanosUnsafe()),
-            ...outcomeOf(exit)
-          })
-          return begins ? Effect.andThen(over, notify(processors, "onTraceEnd", trace!)) : over
-        }))
-      const started = notify(processors, "onSpanStart", span)
-      return begins
-        ? Effect.andThen(Effect.andThen(notify(processors, "onTraceStart", trace!), started), running)
-        : Effect.andThen(started, running)
+
+      return Effect.onExitPrimitive(
+        processors.size === 0 ? inner : Effect.andThen(Effect.uninterruptible(Effect.suspend(begin)), inner),
+        end
+      )
     })
   })
