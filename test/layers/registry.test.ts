@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as ModelError from "agent-layers/services/ModelError"
+import * as RunError from "agent-layers/run/RunError"
+import * as SandboxError from "agent-layers/services/SandboxError"
+import * as SessionError from "agent-layers/services/SessionError"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** The laws that a layer of each kind must pass; toolkits implement no service. */
+const lawsOf: Record<string, string | undefined> = {
+  session: "SessionLaws",
+  model: "ModelProviderLaws",
+  sandbox: "SandboxLaws",
+  tracer: "TracerLaws",
+  tools: undefined
+}
+
+const filesBelow = (folder: string): ReadonlyArray<string> =>
+  readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) =>
+    entry.name === "node_modules" || entry.name.startsWith(".")
+      ? []
+      : entry.isDirectory()
+      ? filesBelow(join(folder, entry.name))
+      : [join(folder, entry.name)]
+  )
+
+describe("every layer", () => {
+  for (const kind of readdirSync(join(root, "src/layers"))) {
+    it(`of kind ${kind} has a kind that is known here`, () => assert.isTrue(kind in lawsOf))
+    for (const file of readdirSync(join(root, "src/layers", kind))) {
+      if (!file.endsWith(".ts")) continue
+      const laws = lawsOf[kind]
+      it(`${kind}/${file} has a test${laws === undefined ? "" : ` that runs ${laws}`}`, () => {
+        const test = join(root, "test/layers", kind, file.replace(/\.ts$/, ".test.ts"))
+        assert.isTrue(existsSync(test), `${test} is missing`)
+        if (laws !== undefined) {
+          const source = readFileSync(test, "utf8")
+          assert.match(source, new RegExp(`describeLaws\\([^]*${laws}\\.all`), `${test} does not run the laws`)
+        }
+      })
+    }
+  }
+})
+
+describe("every reason of an error", () => {
+  const sources = filesBelow("test")
+    .filter((file) => file.endsWith(".test.ts") && !file.endsWith("registry.test.ts"))
+    .map((file) => readFileSync(join(root, file), "utf8"))
+
+  const unions = {
+    SessionError: SessionError.SessionErrorReason,
+    ModelError: ModelError.ModelErrorReason,
+    SandboxError: SandboxError.SandboxErrorReason,
+    RunError: RunError.RunErrorReason
+  }
+  for (const [error, union] of Object.entries(unions)) {
+    for (const member of union.members as ReadonlyArray<{ readonly identifier: string }>) {
+      const reason = member.identifier.split("/").at(-1)!
+      it(`${error} ${reason} is produced by a test`, () => {
+        const asserted = new RegExp(`["'\`]${reason}["'\`]|${error}\\.${reason}\\b`)
+        assert.isTrue(sources.some((source) => source.includes(error) && asserted.test(source)))
+      })
+    }
+  }
+})
