@@ -235,13 +235,13 @@ export const make = Effect.fnUntraced(function*(
 
     const stream = (request: ModelRequest): Stream.Stream<ModelEvent, ModelError> =>
       Effect.gen(function*() {
-        const { signal } = yield* makeAbort
+        const controller = yield* makeAbort
         const reader = makeStreamReader({
           structured: request.outputSchema !== undefined,
           nonce: yield* makeNonce,
           scrub
         })
-        const response = yield* create(params(request, true), signal).pipe(
+        const response = yield* create(params(request, true), controller.signal).pipe(
           Effect.timeoutOrElse({ duration: timeout, orElse: timedOut("no answer", false) })
         )
         const type = response.headers.get("content-type") ?? ""
@@ -258,15 +258,22 @@ export const make = Effect.fnUntraced(function*(
           return Stream.fromPull(Effect.succeed(pullOf(reader, Effect.succeed({ done: true, value: undefined }))))
         }
         const body = response.body.getReader()
-        const read = Effect.tryPromise({
-          try: () => body.read(),
-          catch: (cause) => fail(fromConnection(cause, reader.isVisible, scrub))
-        }).pipe(
-          Effect.timeoutOrElse({
-            duration: timeout,
-            orElse: () => timedOut("no further event", reader.isVisible)()
-          })
-        )
+        const idle = yield* watchIdle(timeout, () => controller.abort())
+        const read = Effect.callback<ReadableStreamReadResult<Uint8Array>, ModelError>((resume) => {
+          idle.begin()
+          body.read().then(
+            (piece) => {
+              idle.end()
+              resume(Effect.succeed(piece))
+            },
+            (cause) =>
+              resume(
+                idle.isOver()
+                  ? timedOut("no further event", reader.isVisible)()
+                  : Effect.fail(fail(fromConnection(cause, reader.isVisible, scrub)))
+              )
+          )
+        })
         return Stream.fromPull(Effect.succeed(pullOf(reader, read)))
       }).pipe(Stream.unwrap)
 
@@ -315,6 +322,36 @@ const makeAbort: Effect.Effect<AbortController, never, Scope.Scope> = Effect.acq
   Effect.sync(() => new AbortController()),
   (controller) => Effect.sync(() => controller.abort())
 )
+
+/**
+ * Calls `onIdle` once a wait has lasted as long as `timeout`. One fiber watches a whole stream: a timer for each read
+ * would cost several times what the read costs.
+ */
+const watchIdle = Effect.fnUntraced(function*(timeout: Duration.Duration, onIdle: () => void) {
+  const clock = yield* Clock.Clock
+  const limit = Duration.toMillis(timeout)
+  let since: number | undefined
+  let isOver = false
+  const watch = Effect.gen(function*() {
+    let left = limit
+    while (left > 0) {
+      yield* Effect.sleep(left)
+      left = since === undefined ? limit : limit - (clock.currentTimeMillisUnsafe() - since)
+    }
+    isOver = true
+    onIdle()
+  })
+  if (Number.isFinite(limit)) yield* Effect.forkScoped(watch)
+  return {
+    begin: () => {
+      since = clock.currentTimeMillisUnsafe()
+    },
+    end: () => {
+      since = undefined
+    },
+    isOver: () => isOver
+  }
+})
 
 const makeNonce: Effect.Effect<string> = Effect.map(Random.next, (n) => n.toString(36).slice(2))
 

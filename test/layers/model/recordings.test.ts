@@ -30,7 +30,9 @@ interface Expected {
       readonly cached: number
       readonly reasoning: number
     }
-    readonly functionCalls: ReadonlyArray<{ readonly callId: string; readonly name: string; readonly arguments: string }>
+    readonly functionCalls: ReadonlyArray<
+      { readonly callId: string; readonly name: string; readonly arguments: string }
+    >
     readonly encryptedReasoning: number
     readonly model: string | null
     readonly id: string | null
@@ -123,7 +125,11 @@ const ways: ReadonlyArray<readonly [name: string, options: Replay.ReplayOptions]
   ["with CRLF and comments in pieces of 7 bytes", { crlf: true, comments: true, splitBytes: 7 }]
 ]
 
-describe.skipIf(!isThere)("recorded Responses traffic (needs ../shared/recordings)", () => {
+const title = isThere
+  ? "recorded Responses traffic"
+  : "recorded Responses traffic [needs the folder ../shared/recordings next to the repository]"
+
+describe.skipIf(!isThere)(title, () => {
   it("is all there", () => {
     assert.isAtLeast(entries.length, 80)
   })

@@ -30,6 +30,8 @@ export interface PeerRequest {
   readonly body: JsonObject
   /** The input as items, a text input as one user message. */
   readonly input: ReadonlyArray<JsonObject>
+  /** The connection that it came over: a number for each socket, from 0. */
+  readonly connection: number
   /** The status that was answered; `undefined` until headers are sent. */
   readonly status: number | undefined
   /** Why the peer itself refused the request, where it did. */
@@ -112,6 +114,7 @@ class Peer {
   readonly listeners = new Set<() => void>()
   readonly fibers = new Set<Fiber.Fiber<void>>()
   readonly sockets = new Set<Socket>()
+  readonly numbers = new WeakMap<Socket, number>()
   readonly responses = new Map<string, Stored>()
   readonly kept = new Map<string, Kept>()
   readonly conversations = new Map<string, Array<JsonObject>>()
@@ -122,6 +125,7 @@ class Peer {
   responder: ((request: PeerRequest, n: number) => Reply) | undefined
   answered = 0
   serial = 0
+  connections = 0
   readonly instance = (instances++).toString(16).padStart(4, "0")
 
   constructor(options: PeerOptions) {
@@ -130,6 +134,7 @@ class Peer {
     this.strict = options.strict ?? true
     this.server = createServer((req, res) => this.accept(req, res))
     this.server.on("connection", (socket) => {
+      this.numbers.set(socket, this.connections++)
       this.sockets.add(socket)
       socket.on("close", () => this.sockets.delete(socket))
     })
@@ -137,6 +142,10 @@ class Peer {
 
   readonly mint = (prefix: string): string =>
     `${prefix}_${this.instance}${(this.serial++).toString(16).padStart(12, "0")}`
+
+  numberOf(socket: Socket): number {
+    return this.numbers.get(socket) ?? -1
+  }
 
   changed(): void {
     for (const listener of this.listeners) listener()
@@ -177,6 +186,7 @@ class Peer {
         headers: req.headers,
         body: body as JsonObject,
         input: inputItems(body),
+        connection: this.numberOf(req.socket),
         status: undefined,
         error: undefined,
         aborted: false,

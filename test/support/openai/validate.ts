@@ -356,7 +356,7 @@ const forbidden = [
 ]
 
 /** What keeps a schema from strict mode, in the service's words, or `undefined`. */
-export const strictProblem = (schema: Json, context: ReadonlyArray<string> = []): string | undefined => {
+const strictProblem = (schema: Json, context: ReadonlyArray<string> = []): string | undefined => {
   const at = `In context=(${context.map((part) => `'${part}'`).join(", ")}${context.length === 1 ? "," : ""})`
   if (!isObject(schema)) return `${at}, schema must be a JSON object.`
   if (context.length === 0 && schema.type !== "object") {

@@ -38,12 +38,12 @@ const asText = (u: unknown): string | undefined =>
  */
 export const errorBody = (u: unknown): ErrorBody => {
   if (Array.isArray(u)) return errorBody(u[0])
-  if (typeof u === "string") return { message: u.slice(0, maxText), code: undefined, type: undefined, param: undefined }
-  if (!isRecord(u)) return { message: undefined, code: undefined, type: undefined, param: undefined }
+  if (!isRecord(u)) return { message: asText(u)?.slice(0, maxText), code: undefined, type: undefined, param: undefined }
   if (isRecord(u.error) || Array.isArray(u.error)) return errorBody(u.error)
   const detail = u.message ?? u.detail ?? u.error
+  const text = typeof detail === "object" && detail !== null ? JSON.stringify(detail) : asText(detail)
   return {
-    message: (asText(detail) ?? (detail === undefined ? undefined : JSON.stringify(detail)))?.slice(0, maxText),
+    message: text?.slice(0, maxText),
     code: asText(u.code),
     type: asText(u.type) ?? asText(u.status),
     param: asText(u.param)
@@ -130,7 +130,7 @@ export const fromBody = (body: ErrorBody, reading: Reading): ModelErrorReason =>
 const param = (body: ErrorBody) => body.param === undefined ? {} : { param: body.param }
 
 /** The time to wait that the server asked for: `retry-after-ms`, else `retry-after` in seconds or as a date. */
-export const retryAfter = (headers: Headers, now: number): Duration.Duration | undefined => {
+const retryAfter = (headers: Headers, now: number): Duration.Duration | undefined => {
   const ms = Number(headers.get("retry-after-ms") ?? Number.NaN)
   if (Number.isFinite(ms) && ms > 0) return Duration.millis(ms)
   const value = headers.get("retry-after")

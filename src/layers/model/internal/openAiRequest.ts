@@ -130,7 +130,7 @@ const encryptedPrefix = "gAAAA"
  * reasoning that another provider made, and no hosted calls of another provider. Reasoning that the service can neither
  * look up nor read is left out, since it would refuse the whole request.
  */
-export const inputItems = (
+const inputItems = (
   items: ReadonlyArray<Item>,
   options: {
     /** Ids and encrypted texts must be of the service's own kind. */

@@ -7,7 +7,7 @@ import { InvalidOutput, type ModelErrorReason } from "../../../services/ModelErr
 import type { ModelEvent } from "../../../services/ModelProvider.ts"
 import { isRecord, parseJson } from "./json.ts"
 import { errorBody, fromBody } from "./openAiError.ts"
-import { finish, notAnItem, outputItem, readResponse } from "./openAiResponse.ts"
+import { finish, isPending, notAnItem, outputItem, readResponse } from "./openAiResponse.ts"
 import { makeSseReader } from "./sse.ts"
 
 /** What is known of an item while it is being written. */
@@ -181,6 +181,14 @@ export const makeStreamReader = (options: {
     const read = readResponse(json, reading())
     if (Result.isFailure(read)) return fail(read.failure)
     const answer = read.success
+    if (isPending(answer.status)) {
+      return fail(
+        new InvalidOutput({
+          description: `the answer to a stream is a response that is ${answer.status}`,
+          isPartial: reader.isVisible
+        })
+      )
+    }
     const output: Array<Item> = []
     // What was delivered as done stays as it was delivered, and what was not is delivered now.
     const delivered = match(answer.output, [...done.entries()].sort((a, b) => a[0] - b[0]).map((entry) => entry[1]))
@@ -223,8 +231,7 @@ const match = (output: ReadonlyArray<unknown>, delivered: ReadonlyArray<Item>) =
 
 /** The name of the event says how it ended, also where the response inside forgot to. */
 const withStatus = (event: Readonly<Record<string, unknown>>): unknown => {
-  const response = event.response
-  if (!isRecord(response)) return response
+  const response = isRecord(event.response) ? event.response : {}
   const status = (event.type as string).slice("response.".length)
   const output = response.output ?? []
   return response.status === status && response.output === output ? response : { ...response, status, output }
