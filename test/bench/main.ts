@@ -103,7 +103,7 @@ const parse = (): Options | "help" => {
     repetitions,
     timing: values.quick === true
       ? { warmUpMillis: 5, measureMillis: 5 }
-      : { warmUpMillis: 300, measureMillis: 300 },
+      : { warmUpMillis: 500, measureMillis: 300 },
     json: values.json === true,
     install: values["no-install"] !== true
   }

@@ -16,10 +16,12 @@ export const deltaCount = 10_000
 
 export const chunkSize = 100
 
-const chunk: ReadonlyArray<string> = Array.from({ length: chunkSize }, () => deltaText)
+type Chunk = readonly [string, ...Array<string>]
+
+const chunk: Chunk = [deltaText, ...Array.from({ length: chunkSize - 1 }, () => deltaText)]
 
 /** The source of the streamed text as chunks of 100 deltas, with one asynchronous step a chunk. */
-export async function* deltaChunks(): AsyncGenerator<ReadonlyArray<string>> {
+export async function* deltaChunks(): AsyncGenerator<Chunk> {
   for (let sent = 0; sent < deltaCount; sent += chunkSize) {
     yield chunk
   }

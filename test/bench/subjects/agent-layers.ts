@@ -1,0 +1,150 @@
+// oxlint-disable house/direction -- this folder is a package of its own, where "agent-layers/..." resolves to nothing
+import { Array, Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
+import { Tool, Toolkit } from "effect/ai"
+import * as TracerMemory from "../../../src/layers/tracer/TracerMemory.ts"
+import * as Agent from "../../../src/run/Agent.ts"
+import * as Runner from "../../../src/run/Runner.ts"
+import type { Item } from "../../../src/services/Item.ts"
+import * as Items from "../../../src/services/Item.ts"
+import type { Model, ModelEvent, ModelResponse } from "../../../src/services/ModelProvider.ts"
+import { ModelProvider } from "../../../src/services/ModelProvider.ts"
+import * as Usage from "../../../src/services/Usage.ts"
+import type { Subject } from "../workloads.ts"
+import {
+  answer,
+  deltaChunks,
+  deltaCount,
+  expectEqual,
+  lookup,
+  question,
+  singleDeltas,
+  streamedText,
+  toolName
+} from "../workloads.ts"
+
+const response = (id: string, output: Item): ModelResponse => ({
+  id,
+  output: [output],
+  usage: Usage.make({ inputTokens: 1, outputTokens: 1 }),
+  status: "completed"
+})
+
+const provide = (calls: Pick<Model, "respond" | "stream">) =>
+  Layer.succeed(ModelProvider, {
+    getModel: () => Effect.succeed({ name: "bench", provider: "bench", ...calls })
+  })
+
+const notUsed = Effect.die(new Error("this workload does not call it"))
+
+const Lookup = Tool.make(toolName, {
+  description: "Looks a key up.",
+  parameters: Schema.Struct({ key: Schema.String }),
+  success: Schema.String
+})
+
+const toolkit = Toolkit.make(Lookup)
+
+export const subject: Subject = {
+  turn: async ({ toolCalls, traced }) => {
+    let asked = 0
+    let called = 0
+    const model = provide({
+      respond: () =>
+        Effect.sync(() => {
+          if (asked < toolCalls) {
+            asked++
+            return response(
+              `resp_${asked}`,
+              Items.functionCall({ callId: `call_${asked}`, name: toolName, arguments: `{"key":"k${asked}"}` })
+            )
+          }
+          asked = 0
+          return response("resp_last", Items.assistant(answer))
+        }),
+      stream: () => Stream.fromEffect(notUsed)
+    })
+    const handlers = toolkit.toLayer({
+      [toolName]: ({ key }) =>
+        Effect.sync(() => {
+          called++
+          return lookup(key)
+        })
+    })
+    const agent = Agent.make({ name: "bench", instructions: "Use the tool.", toolkit })
+    const agentRun = Runner.run(agent, question, { maxTurns: toolCalls + 1 })
+    const layer = Layer.merge(model, handlers)
+    if (!traced) {
+      const runtime = ManagedRuntime.make(layer)
+      await runtime.context()
+      return {
+        run: async () => {
+          called = 0
+          const result = await runtime.runPromise(agentRun)
+          expectEqual("answer", result.finalOutput, answer)
+          expectEqual("tool calls", called, toolCalls)
+        }
+      }
+    }
+    let spans = 0
+    const runtime = ManagedRuntime.make(Layer.merge(layer, TracerMemory.layer))
+    const memory = await runtime.runPromise(TracerMemory.TracerMemory)
+    const tracedRun = Effect.gen(function*() {
+      yield* memory.clear
+      const result = yield* agentRun
+      spans = (yield* memory.spans).length
+      return result
+    })
+    return {
+      run: async () => {
+        called = 0
+        const result = await runtime.runPromise(tracedRun)
+        expectEqual("answer", result.finalOutput, answer)
+        expectEqual("tool calls", called, toolCalls)
+        if (spans === 0) {
+          throw new Error("no span was traced")
+        }
+      },
+      spans: () => spans
+    }
+  },
+  stream: async ({ delivery }) => {
+    const delta = (text: string): ModelEvent => ({ _tag: "TextDelta", itemId: "msg_1", delta: text })
+    const die = (cause: unknown): never => {
+      throw cause
+    }
+    const message = Items.assistant(streamedText, { id: "msg_1" })
+    const end: ReadonlyArray<ModelEvent> = [
+      { _tag: "ItemDone", item: message },
+      { _tag: "Completed", response: response("resp_last", message) }
+    ]
+    const events = delivery === "chunks"
+      ? Stream.fromAsyncIterable({ [Symbol.asyncIterator]: deltaChunks }, die).pipe(
+        Stream.map(Array.map(delta)),
+        Stream.flattenArray
+      )
+      : Stream.fromAsyncIterable({ [Symbol.asyncIterator]: singleDeltas }, die).pipe(Stream.map(delta))
+    const model = provide({
+      respond: () => notUsed,
+      stream: () => Stream.concat(events, Stream.fromIterable(end))
+    })
+    const agent = Agent.make({ name: "bench", instructions: "Tell a story." })
+    const runtime = ManagedRuntime.make(model)
+    await runtime.context()
+    return {
+      run: async () => {
+        let seen = 0
+        let text = 0
+        await runtime.runPromise(Stream.runForEach(Runner.stream(agent, question), (event) =>
+          Effect.sync(() => {
+            if (event._tag === "TextDelta") {
+              seen++
+            } else if (event._tag === "Completed") {
+              text = event.result.finalOutput.length
+            }
+          })))
+        expectEqual("deltas", seen, deltaCount)
+        expectEqual("text", text, streamedText.length)
+      }
+    }
+  }
+}
