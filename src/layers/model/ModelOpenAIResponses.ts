@@ -102,7 +102,8 @@ export const make = Effect.fnUntraced(function*(
   const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 minutes")
   const key = Redacted.value(options.apiKey)
   // Some servers quote the key that they refuse, and so do the errors of a client that cannot put it into a header.
-  const scrub = (text: string): string => key === "" ? text : text.replaceAll(key, "<redacted>")
+  // What is shorter is no secret but a word like "ollama" for a server that checks no key.
+  const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
 
   const failWith = (reason: ModelErrorReason, model?: string): ModelError =>
     new ModelError({ provider, reason, ...(model === undefined ? {} : { model }) })

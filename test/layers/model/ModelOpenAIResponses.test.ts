@@ -878,6 +878,25 @@ describe("ModelOpenAIResponses", () => {
         assert.isTrue(peer.request(0).aborted)
       }))
 
+    it.live("at any moment leaves no request behind", () =>
+      Effect.gen(function*() {
+        const { model, peer } = yield* setup()
+        yield* peer.respond(() => OpenAiPeer.text("a b c d e f g h", { delayHeaders: 2, delayEvents: 1 }))
+        yield* Effect.forEach(
+          Array.from({ length: 40 }, (_, n) => n),
+          (n) =>
+            Effect.timeoutOption(
+              n % 2 === 0 ? Stream.runDrain(model.stream(hello)) : Effect.asVoid(model.respond(hello)),
+              n
+            ),
+          { concurrency: 8, discard: true }
+        )
+        yield* peer.awaitIdle
+        assert.isAbove(peer.aborted(), 5)
+        const after = yield* model.respond(hello)
+        assert.strictEqual(Item.text(after.output[0]!), "a b c d e f g h")
+      }))
+
     it.effect("is not seen by other requests of the same provider", () =>
       Effect.gen(function*() {
         const { model, peer } = yield* setup()
