@@ -4,16 +4,16 @@
  *
  * @since 0.1.0
  */
-export * as SessionMemory from "./layers/session/SessionMemory.ts"
 export * as ModelScripted from "./layers/model/ModelScripted.ts"
+export * as SessionMemory from "./layers/session/SessionMemory.ts"
 export * as TracerMemory from "./layers/tracer/TracerMemory.ts"
 export * as Agent from "./run/Agent.ts"
 export * as RunConfig from "./run/RunConfig.ts"
 export * as RunError from "./run/RunError.ts"
 export * as RunEvent from "./run/RunEvent.ts"
+export * as Runner from "./run/Runner.ts"
 export * as RunResult from "./run/RunResult.ts"
 export * as RunState from "./run/RunState.ts"
-export * as Runner from "./run/Runner.ts"
 export * as Extension from "./services/Extension.ts"
 export * as History from "./services/History.ts"
 export * as Ids from "./services/Ids.ts"

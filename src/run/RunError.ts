@@ -54,12 +54,14 @@ export class ToolDefect extends Schema.Error<ToolDefect>("agent-layers/run/RunEr
  * @category reasons
  * @since 0.1.0
  */
-export class InvalidFinalOutput extends Schema.Error<InvalidFinalOutput>("agent-layers/run/RunError/InvalidFinalOutput")({
-  _tag: Schema.tag("InvalidFinalOutput"),
-  text: Schema.String,
-  description: Schema.String,
-  state: RunState
-}) {
+export class InvalidFinalOutput
+  extends Schema.Error<InvalidFinalOutput>("agent-layers/run/RunError/InvalidFinalOutput")({
+    _tag: Schema.tag("InvalidFinalOutput"),
+    text: Schema.String,
+    description: Schema.String,
+    state: RunState
+  })
+{
   readonly isRetryable = false
   override get message(): string {
     return `The model's answer does not decode by the agent's output schema: ${this.description}`

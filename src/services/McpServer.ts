@@ -115,8 +115,8 @@ export interface McpConnection {
  * @category models
  * @since 0.1.0
  */
-export interface McpServer<Self, Name extends string> extends
-  Context.ServiceClass<Self, `agent-layers/mcp/${Name}`, McpConnection>
+export interface McpServer<Self, Name extends string>
+  extends Context.ServiceClass<Self, `agent-layers/mcp/${Name}`, McpConnection>
 {
   readonly serverName: Name
 }

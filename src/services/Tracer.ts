@@ -385,10 +385,10 @@ const both = (
  * @category tracing
  * @since 0.1.0
  */
-export const withSpan = <A, E, R, D extends SpanData>(
+export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
   effect: Effect.Effect<A, E, R>,
-  data: () => D,
-  onEnd?: (exit: Exit.Exit<A, E>) => Partial<D>,
+  data: () => Extract<SpanData, { readonly _tag: Tag }>,
+  onEnd?: (exit: Exit.Exit<A, E>) => Partial<Extract<SpanData, { readonly _tag: Tag }>>,
   options?: { readonly trace?: Omit<Trace, "traceId"> | undefined }
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber<A, E, R>((fiber) => {

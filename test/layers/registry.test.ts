@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as ModelError from "agent-layers/services/ModelError"
 import * as RunError from "agent-layers/run/RunError"
+import * as ModelError from "agent-layers/services/ModelError"
 import * as SandboxError from "agent-layers/services/SandboxError"
 import * as SessionError from "agent-layers/services/SessionError"
 import { existsSync, readdirSync, readFileSync } from "node:fs"

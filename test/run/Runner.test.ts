@@ -1,8 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Agent, Item, ModelError, ModelProvider, ModelScripted, RunError, Runner, Session, SessionMemory, ToolContext } from "agent-layers"
+import {
+  Agent,
+  Item,
+  ModelError,
+  ModelProvider,
+  ModelScripted,
+  RunError,
+  Runner,
+  Session,
+  SessionMemory,
+  ToolContext
+} from "agent-layers"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
-import { TestClock } from "effect/testing"
 import { Tool, Toolkit } from "effect/ai"
+import { TestClock } from "effect/testing"
 import { runAs, ways } from "./support.ts"
 
 const Add = Tool.make("add", {
@@ -23,8 +34,7 @@ const handlers = kit.toLayer({
 const calculator = Agent.make({ name: "calculator", instructions: "You add.", toolkit: kit })
 const plain = Agent.make({ name: "plain" })
 
-const types = (items: ReadonlyArray<Item.Item>) =>
-  items.map((item) => Item.isMessage(item) ? item.role : item.type)
+const types = (items: ReadonlyArray<Item.Item>) => items.map((item) => Item.isMessage(item) ? item.role : item.type)
 
 const outputs = (items: ReadonlyArray<Item.Item>) =>
   items.filter(Item.isFunctionCallOutput).map((item) => [item.call_id, item.output])
@@ -208,7 +218,11 @@ for (const way of ways) {
       Effect.gen(function*() {
         const object = Agent.make({
           name: "object output!",
-          output: Schema.Struct({ n: Schema.Number, at: Schema.DateFromString, note: Schema.optionalKey(Schema.String) })
+          output: Schema.Struct({
+            n: Schema.Number,
+            at: Schema.DateFromString,
+            note: Schema.optionalKey(Schema.String)
+          })
         })
         const list = Agent.make({ name: "list", output: Schema.Array(Schema.Number) })
         const first = yield* runAs(way, object, "go")

@@ -12,8 +12,7 @@ const agent = Agent.make({ name: "echoer", toolkit: kit })
 
 const load = (id: string) => Session.Session.use((session) => session.loadItems(id))
 
-const types = (items: ReadonlyArray<Item.Item>) =>
-  items.map((item) => Item.isMessage(item) ? item.role : item.type)
+const types = (items: ReadonlyArray<Item.Item>) => items.map((item) => Item.isMessage(item) ? item.role : item.type)
 
 const failureOf = (exit: Exit.Exit<unknown, any>): any => {
   assert.isTrue(Exit.isFailure(exit), "expected a failure")
@@ -212,7 +211,10 @@ for (const way of ways) {
           SessionMemory.layer,
           ModelScripted.layer(({ input }) => {
             const asked = Item.text((input as ReadonlyArray<Item.Item>)[0]!)
-            return ModelScripted.delayed(asked === "first" ? "10 millis" : "20 millis", ModelScripted.text(`answer to ${asked}`))
+            return ModelScripted.delayed(
+              asked === "first" ? "10 millis" : "20 millis",
+              ModelScripted.text(`answer to ${asked}`)
+            )
           })
         ])
       ))
@@ -240,7 +242,9 @@ for (const way of ways) {
       }).pipe(Effect.provide([
         handlers,
         least,
-        ModelScripted.layer(({ input }) => ModelScripted.delayed("10 millis", ModelScripted.text(`saw ${input.length}`)))
+        ModelScripted.layer(({ input }) =>
+          ModelScripted.delayed("10 millis", ModelScripted.text(`saw ${input.length}`))
+        )
       ]))
     })
 

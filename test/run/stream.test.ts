@@ -77,7 +77,12 @@ describe("the events of a run", () => {
       const sizes: Array<number> = []
       yield* Stream.runForEachArray(Runner.stream(agent, "go"), (chunk) =>
         Effect.sync(() => sizes.push(chunk.filter((event) => event._tag === "TextDelta").length)))
-      assert.deepStrictEqual(sizes.filter((size) => size > 0), [500])
+      assert.deepStrictEqual(
+        sizes.filter((size) =>
+          size > 0
+        ),
+        [500]
+      )
     }).pipe(
       Effect.provide([handlers, ModelScripted.layer([ModelScripted.text([Array.from({ length: 500 }, () => "x")])])])
     ))
@@ -120,7 +125,12 @@ describe("the events of a run", () => {
       assert.include(seen, "TextDelta")
       assert.notInclude(seen, "Completed")
       assert.notInclude(seen, "Committed")
-      assert.deepStrictEqual((yield* Session.Session.use((session) => session.loadItems("c"))).items, [])
+      assert.deepStrictEqual(
+        (yield* Session.Session.use((session) =>
+          session.loadItems("c")
+        )).items,
+        []
+      )
     }).pipe(
       Effect.provide([
         handlers,

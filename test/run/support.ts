@@ -1,7 +1,7 @@
-import * as Runner from "agent-layers/run/Runner"
 import type { Agent } from "agent-layers/run/Agent"
 import type { RunInput, RunOptions } from "agent-layers/run/RunConfig"
 import type { RunEvent } from "agent-layers/run/RunEvent"
+import * as Runner from "agent-layers/run/Runner"
 import type { RunResult } from "agent-layers/run/RunResult"
 import { Effect, Stream } from "effect"
 

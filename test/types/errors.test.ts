@@ -47,7 +47,11 @@ const compile = async (): Promise<Record<string, string>> => {
     for (const [name, source] of Object.entries(mistakes)) await writeFile(join(folder, `${name}.ts`), source)
     await writeFile(
       join(folder, "tsconfig.json"),
-      JSON.stringify({ extends: "../../../tsconfig.json", compilerOptions: { noUnusedLocals: false }, include: ["*.ts"] })
+      JSON.stringify({
+        extends: "../../../tsconfig.json",
+        compilerOptions: { noUnusedLocals: false },
+        include: ["*.ts"]
+      })
     )
     const output = await new Promise<string>((resolve) =>
       execFile(

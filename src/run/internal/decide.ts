@@ -53,7 +53,9 @@ export const decide = (
   const refused = refusal(message)
   const answer = text(message)
   const { output } = run.plan
-  if (output === undefined) return Effect.succeed({ _tag: "Finish", finalOutput: answer === "" ? refused ?? "" : answer })
+  if (output === undefined) {
+    return Effect.succeed({ _tag: "Finish", finalOutput: answer === "" ? refused ?? "" : answer })
+  }
   if (refused !== undefined) {
     return failed(run, new ModelError.Refused({ description: refused, isPartial: true }))
   }

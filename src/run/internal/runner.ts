@@ -80,8 +80,10 @@ const start = Effect.fnUntraced(function*(
   })
   const inTurn = conversationId === undefined || conversationId === ""
     ? whole
-    : Effect.flatMap(Effect.context<never>(), (context) =>
-      Effect.flatMap(sessionOf(context), (session) => serialised(whole, session, conversationId)))
+    : Effect.flatMap(
+      Effect.context<never>(),
+      (context) => Effect.flatMap(sessionOf(context), (session) => serialised(whole, session, conversationId))
+    )
   return yield* Tracer.withSpan(
     inTurn,
     () => ({
@@ -120,9 +122,7 @@ export const stream = (
     const emit: Emit = (events) => Effect.asVoid(Queue.offerAll(queue, events))
     yield* start(agent, input, options, emit).pipe(
       Effect.flatMap((result) => emit([{ _tag: "Completed", result }])),
-      Effect.onExit((exit) =>
-        Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)
-      ),
+      Effect.onExit((exit) => Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)),
       Effect.exit,
       Effect.forkScoped
     )
