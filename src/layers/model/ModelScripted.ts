@@ -253,6 +253,14 @@ export const requests: Effect.Effect<ReadonlyArray<ScriptedRequest>, never, Mode
 ) => model.requests)
 
 /**
+ * How many requests were interrupted or left before their answer had come to its end.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const aborted: Effect.Effect<number, never, ModelScripted> = ModelScripted.use((model) => model.aborted)
+
+/**
  * Dies where steps are left, and lists them: for tests whose Layer outlives them.
  *
  * @category accessors

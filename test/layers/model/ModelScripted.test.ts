@@ -57,6 +57,9 @@ describe("ModelScripted", () => {
       const requests = yield* ModelScripted.requests
       assert.deepStrictEqual(requests.map(({ mode }) => mode), ["respond", "stream"])
       assert.strictEqual(requests[0]!.input, "What is 1 + 2?")
+      assert.deepStrictEqual(requests[0]!.items, [Item.user("What is 1 + 2?")])
+      assert.strictEqual(requests[1]!.items, requests[1]!.input)
+      assert.strictEqual(yield* ModelScripted.aborted, 0)
     }).pipe(
       Effect.provide(ModelScripted.layer([
         ModelScripted.toolCall("add", { a: 1, b: 2 }),

@@ -323,7 +323,9 @@ export const makeUnsafe = (script: Script | Readonly<Record<string, Script>>, op
   ): Resolved | ModelError.ModelError => {
     const n = ++queue.calls
     const input = typeof request.input === "string" ? request.input : request.input.slice()
-    if (isRecording) requests.push({ ...request, input, model, mode })
+    if (isRecording) {
+      requests.push({ ...request, input, items: typeof input === "string" ? [Items.user(input)] : input, model, mode })
+    }
     if (isStrict && typeof input !== "string") {
       const refused = judge(request, input)
       if (refused !== undefined) {

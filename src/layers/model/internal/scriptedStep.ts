@@ -76,6 +76,8 @@ export type Script = ReadonlyArray<Step> | ((request: ModelRequest, n: number) =
  * @since 0.1.0
  */
 export interface ScriptedRequest extends ModelRequest {
+  /** `input`, a text as the user message that it stands for. */
+  readonly items: ReadonlyArray<Item>
   readonly model: string
   readonly mode: "respond" | "stream"
 }
