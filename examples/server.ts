@@ -75,8 +75,8 @@ const GetStats = HttpRouter.add(
   "GET",
   "/stats",
   Effect.gen(function*() {
-    const { aborted, requests } = yield* ModelScripted.ModelScripted
-    return yield* HttpServerResponse.json({ aborted: yield* aborted, requests: (yield* requests).length })
+    const requests = yield* ModelScripted.requests
+    return yield* HttpServerResponse.json({ requests: requests.length, aborted: yield* ModelScripted.aborted })
   })
 )
 

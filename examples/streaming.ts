@@ -28,7 +28,7 @@ const program = Effect.gen(function*() {
     Stream.take(1),
     Stream.runCollect
   )
-  const aborted = yield* ModelScripted.ModelScripted.use((model) => model.aborted)
+  const aborted = yield* ModelScripted.aborted
   yield* Console.log(`left after ${heard.length} delta: ${aborted} model request aborted`)
 })
 

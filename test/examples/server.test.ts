@@ -76,7 +76,7 @@ describe("the server example", () => {
       const events = eventsOf(await second.text())
       assert.deepStrictEqual(events[0]?.event, "RunStarted")
       assert.strictEqual(events[0]?.data.conversationId, conversation)
-      const { result } = events.at(-1)?.data as { result: { items: Array<unknown>; version: number } }
+      const { result } = events.at(-1)!.data as { result: { items: Array<unknown>; version: number } }
       assert.strictEqual(result.items.length, 4)
       assert.strictEqual(result.version, 2)
     })
