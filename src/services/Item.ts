@@ -21,12 +21,6 @@ export interface ContentPart {
   readonly [key: string]: unknown
 }
 
-const ContentPart: Schema.Codec<ContentPart> = Schema.Struct({
-  type: Schema.String,
-  text: Schema.optionalKey(Schema.String),
-  refusal: Schema.optionalKey(Schema.String)
-}) as any
-
 /**
  * What a person, the developer, the system or the model said.
  *
@@ -104,46 +98,24 @@ export interface Other {
  */
 export type Item = Message | FunctionCall | FunctionCallOutput | Reasoning | Other
 
-const known = new Set(["message", "function_call", "function_call_output", "reasoning"])
+interface Fields {
+  readonly [key: string]: unknown
+}
 
-const optionalId = Schema.optionalKey(Schema.NullOr(Schema.String))
+const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
 
-const content = Schema.Union([Schema.String, Schema.Array(ContentPart)])
+const isOptionalString = (u: unknown): boolean => u === undefined || typeof u === "string"
 
-const shapes = Schema.Union([
-  Schema.Struct({
-    type: Schema.Literal("function_call"),
-    call_id: Schema.String.check(Schema.isMinLength(1)),
-    name: Schema.String,
-    arguments: Schema.String,
-    id: optionalId
-  }),
-  Schema.Struct({
-    type: Schema.Literal("function_call_output"),
-    call_id: Schema.String.check(Schema.isMinLength(1)),
-    output: content,
-    id: optionalId
-  }),
-  Schema.Struct({
-    type: Schema.optionalKey(Schema.Literal("message")),
-    role: Schema.Literals(["user", "assistant", "system", "developer"]),
-    content,
-    id: optionalId
-  }),
-  Schema.Struct({
-    type: Schema.Literal("reasoning"),
-    summary: Schema.Array(ContentPart),
-    id: optionalId
-  }),
-  Schema.Struct({
-    type: Schema.String.check(
-      Schema.isMinLength(1),
-      Schema.makeFilter((type) => !known.has(type), { expected: "a type that is not one of the known ones" })
-    )
-  })
-])
+const isId = (u: unknown): boolean => u === null || isOptionalString(u)
 
-const isShape = Schema.is(shapes)
+const isPart = (u: unknown): boolean =>
+  isFields(u) && typeof u["type"] === "string" && isOptionalString(u["text"]) && isOptionalString(u["refusal"])
+
+const isContent = (u: unknown): boolean => typeof u === "string" || (Array.isArray(u) && u.every(isPart))
+
+const isCallId = (u: unknown): boolean => typeof u === "string" && u !== ""
+
+const roles: ReadonlySet<unknown> = new Set(["user", "assistant", "system", "developer"])
 
 /**
  * Whether a value is an item: one of the known types with its fields, or an object with any other `type`.
@@ -151,7 +123,23 @@ const isShape = Schema.is(shapes)
  * @category guards
  * @since 0.1.0
  */
-export const isItem = (u: unknown): u is Item => isShape(u)
+export const isItem = (u: unknown): u is Item => {
+  if (!isFields(u)) return false
+  switch (u["type"]) {
+    case undefined:
+    case "message":
+      return roles.has(u["role"]) && isContent(u["content"]) && isId(u["id"])
+    case "function_call":
+      return isCallId(u["call_id"]) && typeof u["name"] === "string" && typeof u["arguments"] === "string" &&
+        isId(u["id"])
+    case "function_call_output":
+      return isCallId(u["call_id"]) && isContent(u["output"]) && isId(u["id"])
+    case "reasoning":
+      return Array.isArray(u["summary"]) && u["summary"].every(isPart) && isId(u["id"])
+    default:
+      return typeof u["type"] === "string" && u["type"] !== ""
+  }
+}
 
 /**
  * Schema of an item. Decoding checks the known fields and returns the very object that was given, unknown fields and
