@@ -304,7 +304,11 @@ export const make = (primitives: Primitives, options: MakeOptions = {}) => {
           meta: save.meta,
           savedAt: clock.currentTimeMillisUnsafe()
         }
-        return Effect.map(commit(() => primitives.save(id, content)), (saved): Saved => saved ?? { version: 0 })
+        // A primitive without versions may answer with anything: its type says void.
+        return Effect.map(
+          commit(() => primitives.save(id, content)),
+          (saved): Saved => hasVersions && saved ? { version: saved.version } : { version: 0 }
+        )
       })
     )
 
