@@ -15,6 +15,11 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
   "structured-output": ["Ship it, due 2026-11-27T17:00:00.000Z, high priority", `no task in "{"title":"Hello"}"`],
   streaming: ["| A Layer waits,", "| of many parts.", "completed after", "left after 1 delta: 1 model request aborted"],
   conversation: ["I am Ada.", "Hello!", "Who am I?", "You are Ada.", "version 1, then 2"],
+  "custom-layer": [
+    /^key-value: \d\d laws hold, \d+ not shown, 0 broken/,
+    /^audited over key-value: \d\d laws hold, \d+ not shown, 0 broken/m,
+    `stored 2 items in "ada"`
+  ],
   "two-stacks": [
     `support: "That your kettle leaks.", 4 items in conversation "ada"`,
     `sales: "Nothing yet.", 2 items in conversation "ada"`
