@@ -18,7 +18,23 @@ export interface Ids {
   readonly next: (prefix: string) => Effect.Effect<string>
 }
 
-const random = SecureRandom.make((size) => globalThis.crypto.getRandomValues(new Uint8Array(size)))
+/** A call for random bytes costs more than all the rest of an id, so that they are drawn many at a time. */
+const makePool = (capacity: number) => {
+  const pool = new Uint8Array(capacity)
+  let used = capacity
+  return (size: number): Uint8Array => {
+    if (used + size > capacity) {
+      globalThis.crypto.getRandomValues(pool)
+      used = 0
+    }
+    const bytes = pool.slice(used, used + size)
+    pool.fill(0, used, used + size)
+    used += size
+    return bytes
+  }
+}
+
+const random = SecureRandom.make(makePool(4096))
 
 const uuid = random.uuidV7()
 
