@@ -1,12 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as ModelOpenAIResponses from "agent-layers/layers/model/ModelOpenAIResponses"
 import * as Item from "agent-layers/services/Item"
+import * as ModelProviderLaws from "agent-layers/services/laws/ModelProviderLaws"
 import type { ModelError, ModelErrorReason } from "agent-layers/services/ModelError"
 import { isModelError } from "agent-layers/services/ModelError"
 import { type Model, type ModelEvent, ModelProvider, type ModelRequest } from "agent-layers/services/ModelProvider"
 import { Cause, Config, ConfigProvider, Duration, Effect, Exit, Fiber, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { vi } from "vitest"
+import { describeLaws } from "../../support/laws.ts"
+import * as LawSubject from "../../support/openai/lawSubject.ts"
 import * as OpenAiPeer from "../../support/openai/OpenAiPeer.ts"
 
 type Options = Partial<ModelOpenAIResponses.ModelOpenAIResponsesOptions>
@@ -57,6 +60,14 @@ const streamFailure = Effect.fnUntraced(function*(model: Model, request: ModelRe
 })
 
 const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
+
+describeLaws(
+  "ModelOpenAIResponses",
+  ModelProviderLaws.all,
+  LawSubject.make((peer) =>
+    ModelOpenAIResponses.make({ apiKey: Redacted.make(peer.apiKey), baseURL: peer.url, model: "gpt-5-mini" })
+  )
+)
 
 describe("ModelOpenAIResponses", () => {
   describe("answers", () => {
@@ -735,10 +746,9 @@ describe("ModelOpenAIResponses", () => {
         )
         const fresh = yield* Effect.promise(() => import("agent-layers/layers/model/ModelOpenAIResponses"))
         const exit = yield* Effect.exit(fresh.make({ apiKey: Redacted.make("sk") }))
-        assert(Exit.isFailure(exit))
-        const text = Cause.pretty(exit.cause)
-        assert.include(text, "Not supported by this provider (openai)")
-        assert.include(text, "npm install openai")
+        const error = failure(exit)
+        assert.strictEqual(error.reason._tag, "Unsupported")
+        assert.include(error.message, "npm install openai")
       }))
   })
 
