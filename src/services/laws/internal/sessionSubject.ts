@@ -77,6 +77,16 @@ export interface Bench {
   readonly other: Effect.Effect<Session["Service"], unknown, Scope.Scope>
 }
 
+/** A failure that a law does not expect, told as the laws tell theirs. */
+const unexpected = (error: unknown): LawBroken =>
+  error instanceof LawBroken ? error : new LawBroken({
+    operation: SessionError.isSessionError(error)
+      ? `${error.operation}${error.conversationId === undefined ? "" : `("${error.conversationId}")`}`
+      : "an operation",
+    expected: "success",
+    got: SessionError.isSessionError(error) ? `${error.reason._tag}: ${error.message}` : String(error)
+  })
+
 /**
  * @param key Part of the law's conversation ids.
  *
@@ -91,13 +101,16 @@ export const law = (
   name,
   missing: (subject) => needs.map((need) => lacking(subject, need)).find((reason) => reason !== undefined),
   check: (subject) =>
-    Effect.flatMap(subject.open, (session) =>
-      check({
-        session,
-        id: (name = "a") => `${subject.prefix ?? "laws/"}${key}/${name}`,
-        subject,
-        other: subject.canReopen ? subject.open : Effect.succeed(session)
-      }))
+    Effect.mapError(
+      Effect.flatMap(subject.open, (session) =>
+        check({
+          session,
+          id: (name = "a") => `${subject.prefix ?? "laws/"}${key}/${name}`,
+          subject,
+          other: subject.canReopen ? subject.open : Effect.succeed(session)
+        })),
+      unexpected
+    )
 })
 
 /** @internal */
