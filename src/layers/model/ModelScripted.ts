@@ -209,6 +209,17 @@ const answer = (parts: ReadonlyArray<Part>, options: AnswerOptions | undefined):
 })
 
 /**
+ * A scripted model that nobody holds to its script: steps that are left over go unnoticed without `assertDone`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeUnsafe = (
+  script: Script | Readonly<Record<string, Script>>,
+  options?: Options
+): ModelScripted["Service"] => internal.makeUnsafe(script, options ?? {})
+
+/**
  * A scripted model, or several by name. With one script every name is answered; with several, a name that is not
  * listed is `UnknownModel`.
  *
@@ -223,7 +234,7 @@ export const make = (
   options?: Options
 ): Effect.Effect<ModelScripted["Service"], never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => internal.makeUnsafe(script, options ?? {})),
+    Effect.sync(() => makeUnsafe(script, options)),
     (model, exit) => exit._tag === "Success" ? model.assertDone : Effect.void
   )
 
