@@ -35,9 +35,13 @@ const outputOf: ReadonlyMap<string, string> = new Map([
 
 const outputs = new Set(outputOf.values())
 
+/** The output of a local shell call names the call in its `id`, all others in `call_id`. */
+const isNamedById = (item: Item): boolean => item.type === "local_shell_call_output"
+
 const callKey = (item: Item): string | undefined => {
-  const callId = (item as { readonly call_id?: unknown }).call_id
-  return typeof callId === "string" ? callId : undefined
+  const { call_id: callId, id } = item as { readonly call_id?: unknown; readonly id?: unknown }
+  const key = callId ?? (isNamedById(item) ? id : undefined)
+  return typeof key === "string" ? key : undefined
 }
 
 /** Calls that the provider runs itself carry no `call_id`, and nobody has to answer them. */
@@ -68,7 +72,7 @@ const scan = (
   for (let index = 0; index < items.length; index++) {
     const item = items[index]!
     const id = (item as { readonly id?: unknown }).id
-    if (typeof id === "string" && id !== "") {
+    if (typeof id === "string" && id !== "" && !isNamedById(item)) {
       if (ids.has(id)) {
         report(index, "DuplicateId")
         continue

@@ -29,7 +29,7 @@ export interface ModelSettings {
   /** Whether the model may ask for several tools in one response. */
   readonly parallelToolCalls?: boolean | undefined
   readonly reasoning?: {
-    readonly effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | undefined
+    readonly effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | undefined
     readonly summary?: "auto" | "concise" | "detailed" | undefined
   } | undefined
   readonly verbosity?: "low" | "medium" | "high" | undefined
