@@ -1,173 +1,51 @@
 /**
  * Where an agent's commands run and its files lie. A `Sandbox` makes workspaces; a `SandboxSession` is one of them,
  * alive for as long as its scope. Each backend publishes what it enforces (`guarantees`), and its tests prove each
- * claim. A sandbox knows nothing of models: `ToolsSandbox` gives an agent tools over the current session.
+ * claim; backend authors call `make` with a few primitive operations. A sandbox knows nothing of models:
+ * `ToolsSandbox` gives an agent tools over the current session.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as internal from "./internal/sandbox.ts"
+import type {
+  CreateOptions,
+  ExecOptions,
+  ExecResult,
+  FileEntry,
+  Guarantees,
+  Manifest,
+  Primitives,
+  ResumeOptions,
+  SandboxState
+} from "./internal/sandboxModel.ts"
 import type { SandboxError } from "./SandboxError.ts"
 
+export {
+  type Command,
+  type CopiedDirectory,
+  type CreateOptions,
+  type ExecOptions,
+  ExecResult,
+  FileEntry,
+  type Guarantees,
+  Manifest,
+  type Primitives,
+  type ResumeOptions,
+  SandboxState,
+  type Workspace
+} from "./internal/sandboxModel.ts"
+
 /**
- * What a backend enforces against a command that means harm. `false`: not enforced, whatever the intention.
+ * One workspace. Paths are relative to it, or absolute below `root`; a path that leads out of it, by its text or
+ * through a link, is `OutsideWorkspace`, whatever a command does to the links meanwhile. Links that stay inside are
+ * followed.
  *
- * @category models
- * @since 0.1.0
- */
-export interface Guarantees {
-  /** Commands see and change no files of the host but the workspace and what is needed to run programs. */
-  readonly fileSystem: boolean
-  /** Commands reach no network, the host's own services included. */
-  readonly network: boolean
-  /** Commands see no environment variable of the host process. */
-  readonly environment: boolean
-  /** Commands see no process of the host, and none of theirs outlives `exec`. */
-  readonly processes: boolean
-  /** Memory of a command's processes is bounded. */
-  readonly memory: boolean
-  /** Processor time of a command's processes is bounded. */
-  readonly cpu: boolean
-}
-
-/**
- * What a workspace holds at the start. Paths are relative to the workspace, with `/` between their parts, and never
- * lead out of it.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const Manifest = Schema.Struct({
-  /** Files by path; directories are made as needed. */
-  files: Schema.optionalKey(Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Uint8Array]))),
-  /** Directories of this machine that are copied into the workspace. Links and special files are left out. */
-  directories: Schema.optionalKey(Schema.Array(Schema.Struct({
-    source: Schema.String,
-    /** Where in the workspace. Default: its root. */
-    path: Schema.optionalKey(Schema.String),
-    /** Names that are left out wherever they stand, `*` for any characters: `.git`, `.env*`, `*.pem`. */
-    exclude: Schema.optionalKey(Schema.Array(Schema.String)),
-    /** At most so many files; more is `LimitExceeded`. Default: 100,000. */
-    maxFiles: Schema.optionalKey(Schema.Int),
-    /** At most so many bytes; more is `LimitExceeded`. Default: 1 GiB. */
-    maxBytes: Schema.optionalKey(Schema.Finite)
-  }))),
-  /** Variables that commands see. */
-  environment: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
-
-/**
- * What it takes to find a workspace again. JSON by its Schema; holds no environment values.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const SandboxState = Schema.Struct({
-  backend: Schema.String,
-  id: Schema.String,
-  /** Where the workspace lies, in the backend's own terms. */
-  location: Schema.String
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface SandboxState extends Schema.Schema.Type<typeof SandboxState> {}
-
-/**
- * @category options
- * @since 0.1.0
- */
-export interface CreateOptions {
-  /**
-   * Whether the workspace is left when the scope closes, so that `resume` finds it.
-   *
-   * @default false
-   */
-  readonly isKept?: boolean | undefined
-}
-
-/**
- * @category options
- * @since 0.1.0
- */
-export interface ExecOptions {
-  /**
-   * After this the whole process tree is killed and the result says `isTimedOut`, with the output so far.
-   *
-   * @default "1 minute"
-   */
-  readonly timeout?: Duration.Input | undefined
-  /** Added to the manifest's environment. */
-  readonly environment?: Readonly<Record<string, string>> | undefined
-  /** Relative to the workspace. Default: its root. */
-  readonly cwd?: string | undefined
-  /** What the command reads. Default: nothing, an input at its end. */
-  readonly stdin?: string | Uint8Array | undefined
-  /**
-   * Bytes kept of each of stdout and stderr: the first half and the last half.
-   *
-   * @default 1_048_576
-   */
-  readonly maxOutputBytes?: number | undefined
-}
-
-/**
- * How a command ended.
- *
- * @category schemas
- * @since 0.1.0
- */
-export const ExecResult = Schema.Struct({
-  /** 128 plus the signal's number where a signal ended the command; 124 after a timeout. */
-  exitCode: Schema.Int,
-  /** Bytes that are no UTF-8 are replaced by U+FFFD. */
-  stdout: Schema.String,
-  stderr: Schema.String,
-  isTimedOut: Schema.Boolean,
-  /** Whether the middle of stdout or stderr was left out; a line in its place says how many bytes. */
-  isTruncated: Schema.Boolean,
-  durationMillis: Schema.Finite
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface ExecResult extends Schema.Schema.Type<typeof ExecResult> {}
-
-/**
- * @category schemas
- * @since 0.1.0
- */
-export const FileEntry = Schema.Struct({
-  /** Relative to the workspace. */
-  path: Schema.String,
-  kind: Schema.Literals(["file", "directory", "link", "other"]),
-  /** Bytes; 0 for what is not a file. */
-  size: Schema.Finite
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface FileEntry extends Schema.Schema.Type<typeof FileEntry> {}
-
-/**
- * One workspace. Interrupting an operation stops it: a command's whole process tree is killed. After the scope has
- * closed every member fails with `Closed`.
+ * Operations may run at the same time. Interrupting one stops it: a command's whole process tree is killed. When the
+ * scope closes, running operations are stopped and fail with `Closed`, as does every call after.
  *
  * @category services
  * @since 0.1.0
@@ -175,8 +53,14 @@ export interface FileEntry extends Schema.Schema.Type<typeof FileEntry> {}
 export class SandboxSession extends Context.Service<SandboxSession, {
   readonly state: SandboxState
   readonly guarantees: Guarantees
+  /** The workspace's absolute path as commands see it. */
+  readonly root: string
 
-  /** Runs a shell command line (`sh -c`), or a program with arguments. No process of it is left when this returns. */
+  /**
+   * Runs a shell command line (`sh -c`), or a program with arguments. No process of it is left when this returns
+   * (where `guarantees.processes` is false: none that does not hide). A program that is not there ends with exit code
+   * 127.
+   */
   readonly exec: (
     command: string | readonly [program: string, ...arguments_: ReadonlyArray<string>],
     options?: ExecOptions
@@ -188,19 +72,24 @@ export class SandboxSession extends Context.Service<SandboxSession, {
     options?: { readonly maxBytes?: number | undefined }
   ) => Effect.Effect<Uint8Array, SandboxError>
 
-  /** Replaces or makes a file, and the directories above it. */
+  /**
+   * Replaces or makes a file, and the directories above it. Readers see the old content or the new; an interrupted or
+   * failed write changes nothing. A file that is replaced keeps its mode.
+   */
   readonly writeFile: (path: string, content: string | Uint8Array) => Effect.Effect<void, SandboxError>
 
   /**
-   * Entries below a directory in order of path, links not followed. `LimitExceeded` where there are more than
-   * `maxEntries` (default: 100,000).
+   * Entries below a directory in order of path (by UTF-16 code units), links not followed. `LimitExceeded` where there
+   * are more than `maxEntries` (default: 100,000).
    */
   readonly list: (
     path?: string,
     options?: { readonly isRecursive?: boolean | undefined; readonly maxEntries?: number | undefined }
   ) => Effect.Effect<ReadonlyArray<FileEntry>, SandboxError>
 
-  /** Removes a file, a link or, with `isRecursive`, a directory. What is not there is no error. */
+  /**
+   * Removes a file, a link (never what it leads to) or, with `isRecursive`, a directory. What is not there is no error.
+   */
   readonly remove: (
     path: string,
     options?: { readonly isRecursive?: boolean | undefined }
@@ -229,7 +118,10 @@ export class Sandbox extends Context.Service<Sandbox, {
   readonly backend: string
   readonly guarantees: Guarantees
 
-  /** A new workspace, gone when the scope closes (see `isKept`). All or nothing: a failure leaves nothing behind. */
+  /**
+   * A new workspace, gone when the scope closes (see `isKept`). All or nothing: a failure or an interruption leaves
+   * nothing behind.
+   */
   readonly create: (
     manifest?: Manifest,
     options?: CreateOptions
@@ -237,13 +129,25 @@ export class Sandbox extends Context.Service<Sandbox, {
 
   /**
    * The workspace of an earlier session. Where it is gone: made anew from `manifest` if one is given, else `Gone`. The
-   * manifest's environment applies again; its files are not written into a workspace that is still there.
+   * manifest's environment applies again; its files are not written into a workspace that is still there. A state of
+   * another backend is `Unsupported`.
    */
   readonly resume: (
     state: SandboxState,
-    manifest?: Manifest
+    manifest?: Manifest,
+    options?: ResumeOptions
   ) => Effect.Effect<Resumption, SandboxError, Scope.Scope>
 }>()("agent-layers/services/Sandbox") {}
+
+/**
+ * A sandbox from the primitive operations of a backend. Adds, once and for all backends alike: checking of paths and
+ * variables, defaults, manifests and their all-or-nothing, timeouts, the cap on output, order of listings, `Closed`,
+ * spans and error mapping.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: (primitives: Primitives) => Sandbox["Service"] = internal.make
 
 /**
  * One workspace for as long as the Layer lives, as the current `SandboxSession`.

@@ -67,6 +67,8 @@ export class OutsideWorkspace extends Schema.Error<OutsideWorkspace>(
 }
 
 /**
+ * Nothing is there. A write needs no directories above it; a read, a listing and a `cwd` do.
+ *
  * @category reasons
  * @since 0.1.0
  */
@@ -100,6 +102,8 @@ export class NotPermitted extends Schema.Error<NotPermitted>("agent-layers/servi
 }
 
 /**
+ * There is more than was allowed. `actual` is what was counted when the limit was passed; there may be more.
+ *
  * @category reasons
  * @since 0.1.0
  */
@@ -117,7 +121,8 @@ export class LimitExceeded extends Schema.Error<LimitExceeded>("agent-layers/ser
 }
 
 /**
- * The command could not be started, or contact with it was lost.
+ * The command could not be started, or contact with it was lost. A program that is not there is no such failure: the
+ * command ends with exit code 127, as in a shell.
  *
  * @category reasons
  * @since 0.1.0
@@ -135,7 +140,7 @@ export class ExecFailed extends Schema.Error<ExecFailed>("agent-layers/services/
 }
 
 /**
- * The file system failed: no space, an input/output error.
+ * The file system failed: no space, an input/output error, a workspace that somebody else removed.
  *
  * @category reasons
  * @since 0.1.0
@@ -146,10 +151,14 @@ export class FileSystemFailed extends Schema.Error<FileSystemFailed>(
   _tag: Schema.tag("FileSystemFailed"),
   path: Schema.String,
   description: Schema.String,
+  /** Whether the same call may succeed later without anything being changed, as with too many open files. */
+  isTransient: Schema.Boolean,
   cause: Schema.optional(Schema.Defect())
 }) {
   readonly [ReasonTypeId] = ReasonTypeId
-  readonly isRetryable = true
+  get isRetryable(): boolean {
+    return this.isTransient
+  }
   override get message(): string {
     return `"${this.path}": ${this.description}`
   }

@@ -1,0 +1,94 @@
+import type { SandboxSubject } from "agent-layers/services/laws/SandboxLaws"
+import type { Guarantees, Sandbox } from "agent-layers/services/Sandbox"
+import type { SandboxError } from "agent-layers/services/SandboxError"
+import { Effect } from "effect"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import * as os from "node:os"
+import * as path from "node:path"
+import { afterAll, beforeAll } from "vitest"
+
+/** A directory for the tests of one file, gone after them. */
+export const temporary = (name: string): string => {
+  const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), `sandbox-test-${name}-`)))
+  afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+const isThere = (program: string): boolean => {
+  try {
+    execFileSync("/bin/sh", ["-c", `command -v ${program}`], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Services of this machine, and command lines that reach them. */
+const services = () => {
+  const connect: Array<string> = []
+  const servers: Array<net.Server> = []
+  const listen = (server: net.Server, where: number | string) =>
+    new Promise<void>((resolve) => {
+      servers.push(server)
+      if (typeof where === "number") server.listen(where, "127.0.0.1", () => resolve())
+      else server.listen(where, () => resolve())
+    })
+  beforeAll(async () => {
+    const greet = () => net.createServer((socket) => socket.on("error", () => {}).end("hello"))
+    const tcp = greet()
+    await listen(tcp, 0)
+    const { port } = tcp.address() as net.AddressInfo
+    if (isThere("bash")) connect.push(`bash -c 'exec 3<> /dev/tcp/127.0.0.1/${port}'`)
+    if (process.platform === "linux" && isThere("perl")) {
+      const name = `agent-layers-test-${process.pid}`
+      await listen(greet(), `\0${name}`)
+      connect.push(
+        `perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 9; ` +
+          `connect(S, pack_sockaddr_un("\\0${name}")) or exit 8'`
+      )
+    }
+  })
+  afterAll(() => {
+    for (const server of servers) server.close()
+  })
+  return connect
+}
+
+const sourceDirectory = (root: string) =>
+  Effect.sync(() => {
+    const directory = fs.mkdtempSync(path.join(root, "source-"))
+    fs.mkdirSync(path.join(directory, "sub"))
+    fs.mkdirSync(path.join(directory, ".git"))
+    fs.writeFileSync(path.join(directory, "one.txt"), "one")
+    fs.writeFileSync(path.join(directory, "run.sh"), "#!/bin/sh\n", { mode: 0o755 })
+    fs.writeFileSync(path.join(directory, "sub/two.txt"), "two")
+    fs.writeFileSync(path.join(directory, "sub/key.pem"), "secret")
+    fs.writeFileSync(path.join(directory, ".git/config"), "x")
+    fs.symlinkSync("one.txt", path.join(directory, "link"))
+    return directory
+  })
+
+/** What laws are run over, for a layer that keeps workspaces in a directory of this machine. */
+export const localSubject = (
+  name: string,
+  guarantees: Guarantees,
+  make: (root: string) => Effect.Effect<Sandbox["Service"], SandboxError>
+): SandboxSubject & { readonly root: string } => {
+  const scratch = temporary(name)
+  const root = path.join(scratch, "root")
+  const file = path.join(scratch, "secret.txt")
+  fs.writeFileSync(file, "host-file-content")
+  const variable = { name: "AGENT_LAYERS_TEST_VARIABLE", value: "host-variable-value" }
+  process.env[variable.name] = variable.value
+  return {
+    root,
+    open: make(root),
+    guarantees,
+    workspaces: Effect.sync(() => fs.existsSync(root) ? fs.readdirSync(root).length : 0),
+    lose: (state) => Effect.sync(() => fs.rmSync(state.location, { recursive: true })),
+    directory: sourceDirectory(scratch),
+    host: { file: { path: file, content: "host-file-content" }, variable, pid: process.pid, connect: services() }
+  }
+}
