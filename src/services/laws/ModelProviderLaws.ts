@@ -597,12 +597,7 @@ export const all: ReadonlyArray<Law.Law<Subject>> = [
     ({ model, script }) =>
       Effect.gen(function*() {
         yield* script({ _tag: "Hang", deltas: ["one ", "two "] })
-        const events = yield* Stream.runCollect(Stream.take(model.stream(hello), 2))
-        yield* Law.equal(
-          "two events of a stream that then hangs",
-          events.map((event) => isDelta(event) ? event.delta : event._tag),
-          ["one ", "two "]
-        )
+        yield* Law.equal("two events of a stream that then hangs", yield* first(model, 2), ["one ", "two "])
       })
   ),
 
