@@ -149,7 +149,6 @@ export const isItem = (u: unknown): u is Item => {
  * @since 0.1.0
  */
 export const Item: Schema.Codec<Item> = Schema.declare<Item>(isItem, {
-  identifier: "agent-layers/services/Item",
   expected: "a Responses API item (an object with a type, or a message with role and content)"
 })
 
