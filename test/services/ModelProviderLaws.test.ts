@@ -82,7 +82,7 @@ const subject = (
       aborted: model.aborted,
       received: Effect.map(model.requests, (requests) =>
         requests.map((request) => ({
-          input: typeof request.input === "string" ? [Item.user(request.input)] : request.input,
+          input: request.items,
           fields: fieldsOf(request)
         })))
     }
