@@ -40,7 +40,7 @@ export {
 } from "./internal/sessionModel.ts"
 
 /**
- * Conversations by id.
+ * Conversations by id: any text of up to 512 characters but NUL and half surrogate pairs.
  *
  * A commit that has started finishes, interruption or not, within `commitTimeout`; everything else stops when
  * interrupted.

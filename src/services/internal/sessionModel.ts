@@ -68,7 +68,10 @@ export interface Conversation {
  */
 export interface Loaded {
   readonly items: ReadonlyArray<Item>
-  /** The number of commits so far; 0 for a conversation that nobody has written to. Never goes back. */
+  /**
+   * The number of commits so far, rewrites, pops and clears among them; 0 for a conversation that nobody has written
+   * to, and always 0 without the capability `versions`. Never goes back.
+   */
   readonly version: number
   /** Whether `items` holds only what was appended after the `known` version. */
   readonly isSuffix: boolean
@@ -104,7 +107,7 @@ export interface SaveOptions {
    * else is said. Remembered for 7 days and for the latest 1,000 operations of a conversation.
    */
   readonly operationId?: string | undefined
-  /** Commit only onto this version; otherwise `VersionConflict`. */
+  /** Commit only onto this version; otherwise `VersionConflict`, for an empty save too. */
   readonly expectedVersion?: number | undefined
   readonly meta?: Meta | undefined
   /**
@@ -169,8 +172,8 @@ export interface Primitives {
   /** Whether items of any type are kept as they are. Default: true. */
   readonly anyItem?: boolean | undefined
   /**
-   * The latest `maxItems` entries (all when undefined), in order. A backend may ignore `known`; one that honours it
-   * says so with `isSuffix`.
+   * The latest `maxItems` entries (all when undefined), in order; what is more than that is cut off. A backend may
+   * ignore `known`; one that honours it answers with `isSuffix` and everything since, or without it.
    */
   readonly load: (
     id: string,
@@ -221,8 +224,8 @@ export interface Primitives {
  */
 export interface MakeOptions {
   /**
-   * What to do with a stored entry that is not an item: fail with `CorruptItem`, or leave it out and log it. It stays
-   * stored either way.
+   * What reading does with a stored entry that is not an item: fail with `CorruptItem`, or leave it out and log it. It
+   * stays stored either way, and `popItem` fails on it either way.
    *
    * @default "fail"
    */
