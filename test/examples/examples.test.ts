@@ -24,6 +24,13 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     `support: "That your kettle leaks.", 4 items in conversation "ada"`,
     `sales: "Nothing yet.", 2 items in conversation "ada"`
   ],
+  sandbox: [
+    "the sandbox keeps commands from the network: false",
+    "shell(",
+    "exit code 0",
+    `read_file({"path":"largest.txt"})\n42\n`,
+    "the workspace is still there: false"
+  ],
   "test-doubles": ["6 checks hold"],
   server: [
     "Layers built",
