@@ -1,6 +1,8 @@
 /** Each example ends within 5 seconds without a key and prints what it is there to prove. */
 import { assert, describe, it } from "@effect/vitest"
-import { type Ended, ended, names, spawnExample } from "./run.ts"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { type Ended, ended, names, root, spawnExample } from "./run.ts"
 
 /** What each example has to print, in this order. */
 const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
@@ -56,6 +58,18 @@ describe("examples", () => {
   it("have a proof each", () => {
     assert.deepStrictEqual(Object.keys(proofs).sort(), names)
   })
+
+  for (const name of names) {
+    it(`${name} imports packages by name, and says which line to swap for a real model`, () => {
+      const source = fs.readFileSync(path.join(root, "examples", `${name}.ts`), "utf8")
+      for (const [, specifier] of source.matchAll(/\bfrom "([^"]+)"/g)) {
+        assert.match(specifier ?? "", /^(agent-layers|effect|@effect\/platform-node)(\/|$)|^node:http$/)
+      }
+      // Doubles are its point.
+      if (name === "test-doubles") return
+      assert.match(source, /\/\/ With a key.*\n(?:\/\/ .*\n)*const \w+ = (?:ModelScripted|Layer)\./)
+    })
+  }
 
   for (const [name, proof] of Object.entries(proofs)) {
     it(`${name} prints its proof and ends within 5 seconds`, async () => {
