@@ -3,7 +3,7 @@ import type { EndedSpan, Span } from "../../../services/Tracer.ts"
 /** A span with what began inside it, in order of beginning. */
 export interface Node {
   readonly span: Span
-  readonly ended: EndedSpan | undefined
+  ended: EndedSpan | undefined
   readonly children: Array<Node>
 }
 
