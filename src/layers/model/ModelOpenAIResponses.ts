@@ -8,41 +8,15 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Pull from "effect/Pull"
-import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import {
-  InvalidOutput,
-  InvalidRequest,
-  ModelError,
-  type ModelErrorReason,
-  Timeout,
-  Transport,
-  Unsupported
-} from "../../services/ModelError.ts"
-import {
-  type Model,
-  type ModelEvent,
-  ModelProvider,
-  type ModelRequest,
-  type ModelResponse,
-  type ModelSettings
-} from "../../services/ModelProvider.ts"
-import { parseJson } from "./internal/json.ts"
+import { InvalidRequest, ModelError, type ModelErrorReason, Unsupported } from "../../services/ModelError.ts"
+import { ModelProvider, type ModelSettings } from "../../services/ModelProvider.ts"
 import { errorBody, errorBodyOfText, fromConnection, fromStatus } from "./internal/openAiError.ts"
-import { makeParams } from "./internal/openAiRequest.ts"
-import { type Answer, finish, isPending, readOutput, readResponse } from "./internal/openAiResponse.ts"
-import { makeStreamReader, type StreamReader } from "./internal/openAiStream.ts"
+import { makeModel } from "./internal/openAiModel.ts"
 
 /**
  * @category options
@@ -99,25 +73,22 @@ export const make = Effect.fnUntraced(function*(
   options: ModelOpenAIResponsesOptions
 ): Effect.fn.Return<ModelProvider["Service"], ModelError> {
   const provider = options.provider ?? "openai"
-  const timeout = Duration.fromInputUnsafe(options.timeout ?? "10 minutes")
   const key = Redacted.value(options.apiKey)
   // Some servers quote the key that they refuse, and so do the errors of a client that cannot put it into a header.
   // What is shorter is no secret but a word like "ollama" for a server that checks no key.
   const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
 
-  const failWith = (reason: ModelErrorReason, model?: string): ModelError =>
-    new ModelError({ provider, reason, ...(model === undefined ? {} : { model }) })
-
   const openai = yield* Effect.tryPromise({
     try: () => import("openai"),
     catch: (cause) =>
-      failWith(
-        new Unsupported({
+      new ModelError({
+        provider,
+        reason: new Unsupported({
           feature: "openai",
           description: "the package `openai` cannot be loaded; install it next to agent-layers: npm install openai",
           cause
         })
-      )
+      })
   })
 
   const client = yield* Effect.try({
@@ -137,10 +108,12 @@ export const make = Effect.fnUntraced(function*(
         ...(options.headers === undefined ? {} : { defaultHeaders: options.headers })
       }),
     catch: (cause) =>
-      failWith(new InvalidRequest({ description: scrub(errorBody(cause).message ?? "invalid options") }))
+      new ModelError({
+        provider,
+        reason: new InvalidRequest({ description: scrub(errorBody(cause).message ?? "invalid options") })
+      })
   })
 
-  /** A reason for what the client rejects with. */
   const reasonOf = (cause: unknown, now: number): ModelErrorReason => {
     if (cause instanceof openai.APIError && cause.status !== undefined && cause.headers !== undefined) {
       return fromStatus({ status: cause.status, headers: cause.headers, body: errorBody(cause.error), now })
@@ -151,226 +124,18 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 
-  const modelOf = (name: string): Model => {
-    const fail = (reason: ModelErrorReason) => failWith(reason, name)
-
-    const timedOut = (what: string, isPartial: boolean) => () =>
-      Effect.fail(fail(new Timeout({ description: `${what} within ${Duration.format(timeout)}`, isPartial })))
-
-    /** Makes a request and gives the response once its headers are there. */
-    const call = (send: () => { readonly asResponse: () => Promise<Response> }): Effect.Effect<Response, ModelError> =>
-      Clock.clockWith((clock) =>
-        Effect.tryPromise({
-          try: () => send().asResponse(),
-          catch: (cause) => fail(reasonOf(cause, clock.currentTimeMillisUnsafe()))
-        })
-      )
-
-    const create = (params: Record<string, unknown>, signal: AbortSignal) =>
-      call(() => client.responses.create(params as never, { signal }))
-
-    const readText = (response: Response): Effect.Effect<string, ModelError> =>
-      Effect.tryPromise({
-        try: () => response.text(),
-        catch: (cause) => fail(fromConnection(cause, false, scrub))
-      })
-
-    const readAnswer = Effect.fnUntraced(function*(
-      response: Response
-    ): Effect.fn.Return<Answer, ModelError> {
-      const json = parseJson(yield* readText(response))
-      const answer = json === undefined
-        ? Result.fail(notJson(response))
-        : readResponse(json, { isPartial: false, scrub })
-      return yield* Effect.fromResult(Result.mapError(answer, fail))
-    })
-
-    const params = (request: ModelRequest, stream: boolean) =>
-      makeParams({
-        model: name,
-        request,
-        defaults: options.defaultSettings,
-        ownOnly: provider === "openai",
-        stream
-      })
-
-    /** A response in the background is asked for until it is there; interruption cancels it. */
-    const awaitBackground = (id: string): Effect.Effect<Answer, ModelError, Scope.Scope> =>
-      Effect.gen(function*() {
-        const { signal } = yield* makeAbort
-        let wait = 500
-        while (true) {
-          yield* Effect.sleep(wait)
-          wait = Math.min(wait * 1.5, 5_000)
-          const answer = yield* readAnswer(yield* call(() => client.responses.retrieve(id, {}, { signal })))
-          if (!isPending(answer.status)) return answer
-        }
-      }).pipe(
-        Effect.onInterrupt(() =>
-          Effect.tryPromise(() => client.responses.cancel(id).asResponse()).pipe(
-            Effect.timeout("2 seconds"),
-            Effect.ignore
-          )
-        )
-      )
-
-    const respond = (request: ModelRequest): Effect.Effect<ModelResponse, ModelError> =>
-      Effect.gen(function*() {
-        const { signal } = yield* makeAbort
-        const nonce = yield* makeNonce
-        let answer = yield* readAnswer(yield* create(params(request, false), signal))
-        if (isPending(answer.status)) {
-          answer = answer.id === undefined
-            ? yield* fail(new InvalidOutput({ description: `the response is ${answer.status} and has no id` }))
-            : yield* awaitBackground(answer.id)
-        }
-        const output = yield* Effect.fromResult(
-          Result.mapError(readOutput(answer.output, { nonce, isPartial: false }), fail)
-        )
-        const structured = request.outputSchema !== undefined
-        return yield* Effect.fromResult(Result.mapError(finish(answer, output, { structured, isPartial: false }), fail))
-      }).pipe(
-        Effect.scoped,
-        Effect.timeoutOrElse({ duration: timeout, orElse: timedOut("no whole answer", false) })
-      )
-
-    const stream = (request: ModelRequest): Stream.Stream<ModelEvent, ModelError> =>
-      Effect.gen(function*() {
-        const controller = yield* makeAbort
-        const reader = makeStreamReader({
-          structured: request.outputSchema !== undefined,
-          nonce: yield* makeNonce,
-          scrub
-        })
-        const response = yield* create(params(request, true), controller.signal).pipe(
-          Effect.timeoutOrElse({ duration: timeout, orElse: timedOut("no answer", false) })
-        )
-        const type = response.headers.get("content-type") ?? ""
-        if (response.body === null || type.includes("text/html")) return Stream.fail(fail(notJson(response)))
-        if (type.includes("application/json")) {
-          // A server that does not stream answers at once.
-          const json = parseJson(
-            yield* readText(response).pipe(
-              Effect.timeoutOrElse({ duration: timeout, orElse: timedOut("no whole answer", false) })
-            )
-          )
-          if (json === undefined) return Stream.fail(fail(notJson(response)))
-          reader.whole(json)
-          return Stream.fromPull(Effect.succeed(pullOf(reader, Effect.succeed({ done: true, value: undefined }))))
-        }
-        const body = response.body.getReader()
-        const idle = yield* watchIdle(timeout, () => controller.abort())
-        const read = Effect.callback<ReadableStreamReadResult<Uint8Array>, ModelError>((resume) => {
-          idle.begin()
-          body.read().then(
-            (piece) => {
-              idle.end()
-              resume(Effect.succeed(piece))
-            },
-            (cause) =>
-              resume(
-                idle.isOver()
-                  ? timedOut("no further event", reader.isVisible)()
-                  : Effect.fail(fail(fromConnection(cause, reader.isVisible, scrub)))
-              )
-          )
-        })
-        return Stream.fromPull(Effect.succeed(pullOf(reader, read)))
-      }).pipe(Stream.unwrap)
-
-    const pullOf = (
-      reader: StreamReader,
-      read: Effect.Effect<ReadableStreamReadResult<Uint8Array>, ModelError>
-    ): Pull.Pull<Arr.NonEmptyReadonlyArray<ModelEvent>, ModelError> => {
-      const text = new TextDecoder()
-      const loop = (): Pull.Pull<Arr.NonEmptyReadonlyArray<ModelEvent>, ModelError> => {
-        const events = reader.events
-        if (Arr.isArrayNonEmpty(events)) {
-          reader.events = []
-          return Effect.succeed(events)
-        }
-        if (reader.failure !== undefined) return Effect.fail(fail(reader.failure))
-        if (reader.isOver) return Effect.flatMap(drain(read), () => Cause.done())
-        return Effect.flatMap(read, (piece) => {
-          if (piece.done) {
-            reader.feed(text.decode())
-            reader.end()
-            if (!reader.isOver) {
-              reader.failure = new Transport({
-                description: "the stream ended before its last event",
-                isPartial: reader.isVisible || reader.events.length > 0
-              })
-            }
-          } else {
-            reader.feed(text.decode(piece.value, { stream: true }))
-          }
-          return loop()
-        })
-      }
-      return Effect.suspend(loop)
-    }
-
-    return { name, provider, respond, stream }
+  const server = {
+    provider,
+    client,
+    reasonOf,
+    scrub,
+    timeout: Duration.fromInputUnsafe(options.timeout ?? "10 minutes"),
+    defaultSettings: options.defaultSettings
   }
-
   return ModelProvider.of({
-    getModel: (name) => Effect.succeed(modelOf(name ?? options.model ?? defaultModel))
+    getModel: (name) => Effect.sync(() => makeModel(server, name ?? options.model ?? defaultModel))
   })
 })
-
-/** Aborts the request when the scope closes, however it closes; after the last byte that does nothing. */
-const makeAbort: Effect.Effect<AbortController, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => new AbortController()),
-  (controller) => Effect.sync(() => controller.abort())
-)
-
-/**
- * Calls `onIdle` once a wait has lasted as long as `timeout`. One fiber watches a whole stream: a timer for each read
- * would cost several times what the read costs.
- */
-const watchIdle = Effect.fnUntraced(function*(timeout: Duration.Duration, onIdle: () => void) {
-  const clock = yield* Clock.Clock
-  const limit = Duration.toMillis(timeout)
-  let since: number | undefined
-  let isOver = false
-  const watch = Effect.gen(function*() {
-    let left = limit
-    while (left > 0) {
-      yield* Effect.sleep(left)
-      left = since === undefined ? limit : limit - (clock.currentTimeMillisUnsafe() - since)
-    }
-    isOver = true
-    onIdle()
-  })
-  if (Number.isFinite(limit)) yield* Effect.forkScoped(watch)
-  return {
-    begin: () => {
-      since = clock.currentTimeMillisUnsafe()
-    },
-    end: () => {
-      since = undefined
-    },
-    isOver: () => isOver
-  }
-})
-
-const makeNonce: Effect.Effect<string> = Effect.map(Random.next, (n) => n.toString(36).slice(2))
-
-/** Reads what the server sends after the last event, so that the connection can be used again. */
-const drain = (read: Effect.Effect<ReadableStreamReadResult<Uint8Array>, ModelError>): Effect.Effect<void> =>
-  read.pipe(
-    Effect.repeat({ until: (piece) => piece.done }),
-    Effect.timeout("1 second"),
-    Effect.ignore
-  )
-
-const notJson = (response: Response): ModelErrorReason =>
-  new InvalidOutput({
-    description: `the server answered with ${
-      response.headers.get("content-type") ?? "no content type"
-    }, which is no answer of the Responses API; check the base URL`,
-    status: response.status
-  })
 
 /** Compatible servers have their own shapes of errors; the client looks at one only and would drop the others. */
 const flatErrors =
