@@ -4,8 +4,9 @@ import { user } from "agent-layers/services/Item"
 import { all } from "agent-layers/services/laws/SessionLaws"
 import { Session } from "agent-layers/services/Session"
 import { Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
 import { describeLaws } from "../../support/laws.ts"
-import { memorySubject } from "../../support/session/subjects.ts"
+import { contentOf, memorySubject } from "../../support/session/subjects.ts"
 
 describeLaws("SessionMemory", all, Effect.runSync(memorySubject), {
   notShown: ["While the store takes no writes they fail with Unavailable, and a retry stores once"]
@@ -35,5 +36,23 @@ describe("SessionMemory", () => {
       const store = yield* SessionMemory.makeStore
       yield* Effect.provide(append, SessionMemory.layerWith({ store }))
       assert.deepStrictEqual(yield* Effect.provide(append, SessionMemory.layerWith({ store })), { version: 2 })
+    }))
+
+  it.effect("forgets operations beyond the latest 1,000 and after 7 days", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionMemory.makeStore
+      const session = yield* SessionMemory.make({ store })
+      const kept = () => contentOf(store).conversations.get("a")!.operations
+      for (let turn = 0; turn < 1_100; turn++) {
+        yield* session.saveItems("a", [user("x")], { operationId: `op/${turn}` })
+      }
+      assert.deepStrictEqual([...kept().keys()].slice(0, 2), ["op/100", "op/101"])
+      assert.strictEqual(kept().size, 1_000)
+      yield* TestClock.adjust("7 days")
+      yield* session.maintain("a")
+      assert.strictEqual(kept().size, 1_000)
+      yield* TestClock.adjust("1 millis")
+      yield* session.maintain("a")
+      assert.strictEqual(kept().size, 0)
     }))
 })

@@ -1,0 +1,66 @@
+/** Programs of the tests, run on the sources in a process of their own. */
+import { Effect, type Scope } from "effect"
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
+import { once } from "node:events"
+import * as readline from "node:readline"
+import { fileURLToPath } from "node:url"
+
+export interface Child {
+  readonly process: ChildProcessWithoutNullStreams
+  /** What it printed so far, by line. */
+  readonly lines: ReadonlyArray<string>
+  /** Waits for a number of lines in all, or for its end. */
+  readonly read: (count: number) => Effect.Effect<ReadonlyArray<string>>
+  /** Waits for its end: the exit code or the signal. */
+  readonly ended: Effect.Effect<number | NodeJS.Signals | null>
+}
+
+/** Runs a file of `test/layers/session/fixtures`; it is killed when the scope closes. */
+export const runFixture = (name: string, args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const program = fileURLToPath(new URL(`../../layers/session/fixtures/${name}`, import.meta.url))
+      const child = spawn(process.execPath, [
+        "--conditions=agent-layers:source",
+        "--no-warnings",
+        program,
+        ...args
+      ], { stdio: ["pipe", "pipe", "pipe"] })
+      let errors = ""
+      child.stderr.on("data", (text) => errors += String(text))
+      // A child that is gone no longer reads.
+      child.stdin.on("error", () => undefined)
+      const lines: Array<string> = []
+      let waiting: Array<() => void> = []
+      const wake = () => {
+        const all = waiting
+        waiting = []
+        for (const one of all) one()
+      }
+      readline.createInterface({ input: child.stdout }).on("line", (line) => {
+        lines.push(line)
+        wake()
+      })
+      const over = once(child, "close").then(() => {
+        wake()
+        if (errors !== "") process.stderr.write(errors)
+        return child.signalCode ?? child.exitCode
+      })
+      return {
+        process: child,
+        lines,
+        read: (count: number) =>
+          Effect.promise(async () => {
+            while (lines.length < count && child.exitCode === null && child.signalCode === null) {
+              await new Promise<void>((resolve) => waiting.push(resolve))
+            }
+            return lines
+          }),
+        ended: Effect.promise(() => over)
+      }
+    }),
+    (child) =>
+      Effect.sync(() => {
+        if (child.process.exitCode === null && child.process.signalCode === null) child.process.kill("SIGKILL")
+      })
+  )
