@@ -143,7 +143,8 @@ export interface EndedSpan extends Schema.Schema.Type<typeof EndedSpan> {}
 
 /**
  * Sees spans and traces as they begin and end. A span's callbacks come in order, children end before their parent,
- * and each is called once. A processor that dies harms neither the run nor other processors: it is logged.
+ * and each is called once. A processor that dies harms neither the run nor other processors: it is logged. The run waits
+ * for a callback, so that what takes long belongs into a queue.
  *
  * @category models
  * @since 0.1.0
@@ -171,16 +172,27 @@ export interface Tracer {
   readonly flush: Effect.Effect<void>
 }
 
-const logFailure = (cause: Cause.Cause<never>): Effect.Effect<void> =>
-  Cause.hasInterruptsOnly(cause)
-    ? Effect.void
-    : Effect.logWarning("A trace processor failed; the run goes on without what it would have recorded", cause)
+const reported = new WeakSet<TraceProcessor>()
 
-const isolated = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.catchCause(effect, logFailure)
+/** A processor that fails at every span is one warning, not thousands. */
+const logFailure = (processor: TraceProcessor, cause: Cause.Cause<never>): Effect.Effect<void> => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.void
+  if (reported.has(processor)) return Effect.logDebug("A trace processor failed again", cause)
+  reported.add(processor)
+  return Effect.logWarning(
+    "A trace processor failed; the run goes on without what it would have recorded. " +
+      "Its further failures are logged at level Debug.",
+    cause
+  )
+}
+
+const isolated = (processor: TraceProcessor, effect: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchCause(effect, (cause) => logFailure(processor, cause))
 
 const makeUnsafe = (): Tracer => {
   const processors = new Set<TraceProcessor>()
-  const flush = (processor: TraceProcessor) => processor.flush === undefined ? Effect.void : isolated(processor.flush)
+  const flush = (processor: TraceProcessor) =>
+    processor.flush === undefined ? Effect.void : isolated(processor, processor.flush)
   return {
     processors,
     addProcessor: (processor) =>
@@ -359,10 +371,10 @@ const notify = <K extends "onTraceStart" | "onSpanStart" | "onSpanEnd" | "onTrac
     try {
       one = (processor as { readonly [_ in K]?: (value: unknown) => Effect.Effect<void> })[callback]?.(value)
     } catch (defect) {
-      one = logFailure(Cause.die(defect))
+      one = logFailure(processor, Cause.die(defect))
     }
     if (one === undefined || one === Effect.void) continue
-    one = isolated(one)
+    one = isolated(processor, one)
     all = all === undefined ? one : Effect.andThen(all, one)
   }
   return all
