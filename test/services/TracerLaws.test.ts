@@ -241,8 +241,8 @@ const doubles: {
             parents.set(span.spanId, last)
             last = span.spanId
           }),
-        onSpanEnd: ({ parentId: _, ...span }) =>
-          Effect.suspend(() => push(recorder.spans, { ...span, parentId: parents.get(span.spanId)! }))
+        onSpanEnd: (span) =>
+          Effect.suspend(() => push(recorder.spans, { ...span, parentId: parents.get(span.spanId) ?? "" }))
       }
     }),
     breaks: ["children keep their parent, also where parents and children run at once"]
