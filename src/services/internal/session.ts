@@ -1,8 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Digest from "effect/crypto/Digest"
 import * as Effect from "effect/Effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -45,11 +43,27 @@ const canonical = (value: unknown): unknown => {
   return sorted
 }
 
-const textEncoder = new TextEncoder()
+const hex = (lane: number): string => (lane >>> 0).toString(16).padStart(8, "0")
 
-/** A fingerprint tells an honest retry from a mistake, which needs no resistance to an attacker. */
-const fingerprintOf = (items: ReadonlyArray<Item>): string =>
-  Hex.encode(Digest.md5.implementation!(textEncoder.encode(JSON.stringify(canonical(items)))))
+/**
+ * 64 bits and the length. A fingerprint tells an honest retry from a mistake, which needs no resistance to an attacker,
+ * but it is taken of every commit: a cryptographic digest would cost more than storing it. Stores keep fingerprints, so
+ * that this must not change.
+ */
+const digest = (text: string): string => {
+  let a = 0x2545f491
+  let b = 0x6c8e9cf5
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    a = Math.imul(((a << 5) | (a >>> 27)) ^ code, 0x9e3779b1)
+    b = Math.imul((b ^ (b >>> 15)) + code, 0x85ebca77)
+  }
+  a = Math.imul(a ^ (b >>> 13), 0xc2b2ae3d)
+  b = Math.imul(b ^ (a >>> 16), 0x27d4eb2f)
+  return `${text.length.toString(16)}-${hex(a ^ (a >>> 15))}${hex(b ^ (b >>> 13))}`
+}
+
+const fingerprintOf = (items: ReadonlyArray<Item>): string => digest(JSON.stringify(canonical(items)))
 
 const invalidInput = (description: string) => new SessionError.InvalidInput({ description })
 

@@ -41,7 +41,9 @@ export const runFixture = (name: string, args: ReadonlyArray<string>): Effect.Ef
         lines.push(line)
         wake()
       })
+      const state = { isOver: false }
       const over = once(child, "close").then(() => {
+        state.isOver = true
         wake()
         if (errors !== "") process.stderr.write(errors)
         return child.signalCode ?? child.exitCode
@@ -51,7 +53,7 @@ export const runFixture = (name: string, args: ReadonlyArray<string>): Effect.Ef
         lines,
         read: (count: number) =>
           Effect.promise(async () => {
-            while (lines.length < count && child.exitCode === null && child.signalCode === null) {
+            while (lines.length < count && !state.isOver) {
               await new Promise<void>((resolve) => waiting.push(resolve))
             }
             return lines

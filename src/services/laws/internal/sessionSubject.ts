@@ -141,7 +141,11 @@ export const sameItems = (
     ? Effect.void
     : Effect.fail(new LawBroken({ operation, expected: show(expected), got: show(got) }))
 
-/** What a conversation holds must be these items, and where it is given this version. */
+/**
+ * What a conversation holds must be these items, and where it is given this version.
+ *
+ * @internal
+ */
 export const contains = (
   { session, subject }: { readonly session: Session["Service"]; readonly subject: SessionSubject },
   id: string,
