@@ -6,11 +6,18 @@ import type { SessionError } from "agent-layers/services/SessionError"
 import { Effect, Fiber } from "effect"
 import * as path from "node:path"
 import { campaign } from "../../support/campaign.ts"
-import { runFixture } from "../../support/session/child.ts"
+import { runProgram } from "../../support/session/child.ts"
 import { openRaw, temporaryFolder } from "../../support/session/subjects.ts"
 import { type Answer, commitOf, type WriterOptions } from "./fixtures/writer.ts"
 
-const writer = (options: WriterOptions) => runFixture("writer.ts", [JSON.stringify(options)])
+const writer = (options: WriterOptions) =>
+  runProgram(new URL("./fixtures/writer.ts", import.meta.url), [JSON.stringify(options)])
+
+const lock = (filename: string, millis: number) =>
+  Effect.tap(
+    runProgram(new URL("./fixtures/locker.ts", import.meta.url), [filename, String(millis)]),
+    (child) => child.read(1)
+  )
 
 const answersOf = (lines: ReadonlyArray<string>): ReadonlyArray<Answer> =>
   lines.slice(1).map((line) => JSON.parse(line) as Answer)
@@ -117,8 +124,7 @@ describe("SessionSqlite among processes", () => {
       const filename = yield* file
       const session = yield* SessionSqlite.make({ filename, commitTimeout: "200 millis" })
       yield* session.saveItems("a", [user("before")])
-      const locker = yield* runFixture("locker.ts", [filename, "60000"])
-      yield* locker.read(1)
+      const locker = yield* lock(filename, 60_000)
       const writes: ReadonlyArray<Effect.Effect<unknown, SessionError>> = [
         session.saveItems("a", [user("after")]),
         session.popItem("a"),

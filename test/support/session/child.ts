@@ -15,15 +15,14 @@ export interface Child {
   readonly ended: Effect.Effect<number | NodeJS.Signals | null>
 }
 
-/** Runs a file of `test/layers/session/fixtures`; it is killed when the scope closes. */
-export const runFixture = (name: string, args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
+/** Runs a program; it is killed when the scope closes. */
+export const runProgram = (program: URL, args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const program = fileURLToPath(new URL(`../../layers/session/fixtures/${name}`, import.meta.url))
       const child = spawn(process.execPath, [
         "--conditions=agent-layers:source",
         "--no-warnings",
-        program,
+        fileURLToPath(program),
         ...args
       ], { stdio: ["pipe", "pipe", "pipe"] })
       let errors = ""
