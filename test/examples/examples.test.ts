@@ -1,6 +1,7 @@
 /** Each example ends within 5 seconds without a key and prints what it is there to prove. */
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
+import * as os from "node:os"
 import * as path from "node:path"
 import { type Ended, ended, names, root, spawnExample } from "./run.ts"
 
@@ -22,6 +23,15 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     /^audited over key-value: \d\d laws hold, \d+ not shown, 0 broken/m,
     `stored 2 items in "ada"`
   ],
+  tracing: [
+    /^trace forecast +group ada$/m,
+    /^agent forecaster .*70 in, 14 out$/m,
+    /^├─ turn 1 .*10 in, 5 out$/m,
+    /^│ {2}├─ tool weather +\+/m,
+    /^│ {2}└─ tool weather .*told the model of a failure$/m,
+    /^└─ turn 2 .*60 in, 9 out$/m,
+    "7 spans, in memory too"
+  ],
   "two-stacks": [
     `support: "That your kettle leaks.", 4 items in conversation "ada"`,
     `sales: "Nothing yet.", 2 items in conversation "ada"`
@@ -42,12 +52,13 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
   ]
 }
 
-const limit = 5
+/** On processors that others use too, an example gets its share of them. */
+const limit = () => 5 * Math.max(1, os.loadavg()[0]! / os.availableParallelism())
 
-/** Other tests share the processors: a run that took too long may have waited for them, so that it gets two more. */
-const quietest = async (name: string): Promise<Ended> => {
+/** A run that took too long gets two more: the load is an average of the last minute. */
+const quickest = async (name: string): Promise<Ended> => {
   let best = await ended(spawnExample(name))
-  for (let tries = 0; tries < 2 && best.seconds >= limit; tries++) {
+  for (let tries = 0; tries < 2 && best.seconds >= limit(); tries++) {
     const next = await ended(spawnExample(name))
     if (next.seconds < best.seconds) best = next
   }
@@ -73,7 +84,7 @@ describe("examples", () => {
 
   for (const [name, proof] of Object.entries(proofs)) {
     it(`${name} prints its proof and ends within 5 seconds`, async () => {
-      const { code, seconds, stderr, stdout } = await quietest(name)
+      const { code, seconds, stderr, stdout } = await quickest(name)
       assert.strictEqual(code, 0, stderr)
       assert.strictEqual(stderr, "")
       let from = 0
@@ -83,7 +94,7 @@ describe("examples", () => {
         assert.isAtLeast(at, 0, `${String(part)} after character ${from} of:\n${stdout}`)
         from += at
       }
-      assert.isBelow(seconds, limit)
-    }, 60_000)
+      assert.isBelow(seconds, limit())
+    }, 120_000)
   }
 })

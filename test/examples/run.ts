@@ -15,7 +15,12 @@ export const spawnExample = (name: string, ...args: ReadonlyArray<string>): chil
   const { OPENAI_API_KEY: _key, OPENAI_BASE_URL: _url, ...env } = process.env
   return childProcess.spawn(
     process.execPath,
-    ["--conditions=agent-layers:source", "--no-warnings", path.join(root, "examples", `${name}.ts`), ...args],
+    [
+      "--conditions=agent-layers:source",
+      "--no-warnings",
+      path.join(root, "examples", `${name}.ts`),
+      ...args
+    ],
     { cwd: root, env: { ...env, NO_COLOR: "1" }, stdio: ["ignore", "pipe", "pipe"] }
   )
 }

@@ -48,12 +48,12 @@ interface Stats {
 }
 
 const until = async (url: string, condition: (stats: Stats) => boolean): Promise<void> => {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 800; tries++) {
     const stats = await (await fetch(`${url}/stats`)).json() as Stats
     if (condition(stats)) return
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
-  assert.fail("the server did not come to that state within 5 seconds")
+  assert.fail("the server did not come to that state within 20 seconds")
 }
 
 const eventsOf = (text: string) =>
@@ -63,7 +63,7 @@ const eventsOf = (text: string) =>
     return { event: field("event"), data: JSON.parse(field("data")) as Record<string, unknown> }
   })
 
-describe("the server example", () => {
+describe("the server example", { timeout: 60_000 }, () => {
   it(
     "answers with JSON, goes on with a conversation, and streams what a run does",
     withServer(async ({ url }) => {

@@ -117,7 +117,7 @@ ask(process.argv[2] ?? "", "ada").pipe(Effect.provide(Stack), Effect.andThen(Con
         assert.deepStrictEqual(peer.requests.map(({ input }) => input.length), [1, 3, 5])
         assert.strictEqual(peer.request(0).body?.instructions, "You answer in verse.")
       }),
-    60_000
+    120_000
   )
 
   it.live("Test: the test passes, and fails when a step is left over", () =>
@@ -140,7 +140,7 @@ export default defineConfig({ resolve: { conditions }, ssr: { resolve: { conditi
       assert.include(passed.output, "1 passed")
       const failed = yield* run(folder, [...vitest, "more.test.ts"])
       assert.strictEqual(failed.code, 1, failed.output)
-    }), 60_000)
+    }), 120_000)
 
   it.live(
     "Embed: answers requests from one set of Layers, and a client that leaves aborts the model's request",
@@ -156,7 +156,7 @@ export default defineConfig({ resolve: { conditions }, ssr: { resolve: { conditi
         const url = yield* Effect.suspend(() => {
           const found = /http:\/\/(?:127\.0\.0\.1|localhost):\d+/.exec(said.output)
           return found === null ? Effect.fail(said.output) : Effect.succeed(found[0])
-        }).pipe(Effect.retry({ times: 500, schedule: Schedule.spaced("20 millis") }))
+        }).pipe(Effect.retry({ times: 2000, schedule: Schedule.spaced("20 millis") }))
 
         const post = (body: unknown, signal?: AbortSignal) =>
           Effect.promise(() =>
@@ -185,6 +185,6 @@ export default defineConfig({ resolve: { conditions }, ssr: { resolve: { conditi
         child.kill("SIGTERM")
         assert.strictEqual((yield* Effect.promise(() => ended)).code, 130)
       }),
-    60_000
+    120_000
   )
 })

@@ -129,7 +129,7 @@ describe("what happens when", () => {
         ModelScripted.layer([ModelScripted.text("On we go.")])
       ]))
       says("crash, kill -9")
-    }), 30_000)
+    }), 60_000)
 
   it.live("wrong key", () =>
     Effect.gen(function*() {
