@@ -38,7 +38,9 @@ describe("every layer", () => {
         assert.isTrue(existsSync(test), `${test} is missing`)
         if (laws !== undefined) {
           const source = readFileSync(test, "utf8")
-          assert.match(source, new RegExp(`describeLaws\\([^]*${laws}\\.all`), `${test} does not run the laws`)
+          const layer = file.replace(/\.ts$/, "")
+          assert.include(source, `agent-layers/services/laws/${laws}"`, `${test} does not import the laws`)
+          assert.match(source, new RegExp(`describeLaws\\(\\s*["'\`]${layer}\\b`), `${test} does not run the laws`)
         }
       })
     }
