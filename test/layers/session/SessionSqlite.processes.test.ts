@@ -91,7 +91,7 @@ describe("SessionSqlite among processes", () => {
         const held = 1_000
         const session = yield* SessionSqlite.make({ filename })
         yield* session.saveItems("a", [user("before")])
-        const locker = yield* runFixture("locker.ts", [filename, String(held)])
+        const locker = yield* lock(filename, held)
         yield* locker.read(1)
 
         const began = performance.now()
