@@ -1,11 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as ModelScripted from "agent-layers/layers/model/ModelScripted"
 import * as Item from "agent-layers/services/Item"
+import * as ModelProviderLaws from "agent-layers/services/laws/ModelProviderLaws"
 import * as ModelError from "agent-layers/services/ModelError"
 import type { ModelEvent } from "agent-layers/services/ModelProvider"
 import { ModelProvider } from "agent-layers/services/ModelProvider"
 import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, ManagedRuntime, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { describeLaws } from "../../support/laws.ts"
+import { subject } from "./scriptedSubject.ts"
 
 type Input = string | ReadonlyArray<Item.Item>
 
@@ -46,6 +49,8 @@ const over = (script: Parameters<typeof ModelScripted.layer>[0], options?: Model
       })
     )
   )
+
+describeLaws("ModelScripted", ModelProviderLaws.all, subject())
 
 describe("ModelScripted", () => {
   it.effect("reads like a dialogue", () =>
