@@ -44,9 +44,9 @@ const isExecutable = (file: string): boolean => {
 }
 
 const findProgram = Effect.map(
-  Effect.orElseSucceed(Config.String("PATH"), () => ""),
+  Effect.orElseSucceed(Config.String("PATH"), () => "/usr/local/bin:/usr/bin"),
   (directories) =>
-    [...directories.split(":"), "/usr/bin", "/usr/local/bin"]
+    directories.split(":")
       .filter((directory) => directory.startsWith("/"))
       .map((directory) => path.join(directory, "bwrap"))
       .find(isExecutable)
