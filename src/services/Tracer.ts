@@ -256,7 +256,7 @@ export const layer: Layer.Layer<never> = Layer.effect(Tracer, Effect.sync(makeUn
  * @category layers
  * @since 0.1.0
  */
-export const addProcessor = <E, R>(
+export const addProcessor = <E = never, R = never>(
   processor: TraceProcessor | Effect.Effect<TraceProcessor, E, R>
 ): Layer.Layer<never, E, Exclude<R, Scope.Scope>> =>
   Layer.effectDiscard(Effect.gen(function*() {
@@ -357,7 +357,8 @@ const withoutContent = (data: SpanData): SpanData => {
   return rest as SpanData
 }
 
-const millis = (nanos: bigint): number => Number(nanos) / 1_000_000
+/** Whole microseconds since 1970 fit a double, nanoseconds do not. */
+const millis = (nanos: bigint): number => Number(nanos / 1000n) / 1000
 
 /** Absent where every processor was done when it returned, which costs no step of the fiber. */
 const notify = <K extends "onTraceStart" | "onSpanStart" | "onSpanEnd" | "onTraceEnd">(

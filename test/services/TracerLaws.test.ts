@@ -195,6 +195,10 @@ const doubles: {
       "tokens that are known at the end are recorded"
     ]
   },
+  "rounds to what a double holds of nanoseconds": {
+    subject: changing((span) => [{ ...span, endedAt: Number(BigInt(Math.round(span.endedAt * 1e6)) - 130n) / 1e6 }]),
+    breaks: ["durations are those of the clock"]
+  },
   "measures by its own clock": {
     subject: changing((span) => [{ ...span, endedAt: span.startedAt + 1 }]),
     breaks: ["durations are those of the clock"]

@@ -229,9 +229,9 @@ const dying: ReadonlyArray<TraceProcessor> = [
   }
 ]
 
-/** A clock that stands still until it is told otherwise. */
+/** A clock that stands still until it is told otherwise, in a year in which nanoseconds no longer fit a double. */
 const stoppedClock = () => {
-  let now = 0n
+  let now = 1_700_000_000_000_000_000n
   const clock: Clock.Clock = {
     currentTimeMillisUnsafe: () => Number(now / 1_000_000n),
     currentTimeMillis: Effect.sync(() => Number(now / 1_000_000n)),
