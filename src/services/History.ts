@@ -145,7 +145,7 @@ export const repair = (
 
 /**
  * Whether a valid history can be cut before `index` so that both sides stay valid: no call on the left is answered on
- * the right, and no reasoning is parted from its item.
+ * the right, and no reasoning is parted from what it led to.
  *
  * @category cutting
  * @since 0.1.0
@@ -161,12 +161,16 @@ export const isSafeCut = (items: ReadonlyArray<Item>, index: number): boolean =>
 export const safeCuts = (items: ReadonlyArray<Item>): ReadonlyArray<number> => {
   const cuts: Array<number> = [0]
   const open = new Set<string>()
+  // Providers want reasoning back with every item of its response, not just with the next one.
+  let isReasoned = false
   for (let index = 0; index < items.length; index++) {
     const item = items[index]!
     const pair = pairing(item)
     if (pair?.isCall === true) open.add(pair.key)
     else if (pair !== undefined) open.delete(pair.key)
-    if (open.size === 0 && !isReasoning(item)) cuts.push(index + 1)
+    isReasoned = isReasoning(item) || (isReasoned && isFromModel(item))
+    const next = items[index + 1]
+    if (open.size === 0 && !(isReasoned && next !== undefined && isFromModel(next))) cuts.push(index + 1)
   }
   return cuts
 }

@@ -220,7 +220,8 @@ export const Tracer: Context.Reference<Tracer> = Context.Reference<Tracer>("agen
 })
 
 /**
- * Whether spans may hold content: what was said to and by the model, tool arguments and results. Default: true.
+ * Whether spans may hold content: what was said to and by the model, tool arguments and results, and the messages of
+ * errors, which may quote these. Default: true.
  *
  * @category references
  * @since 0.1.0

@@ -1,6 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as History from "agent-layers/services/History"
-import { assistant, functionCall, functionCallOutput, type Item, user } from "agent-layers/services/Item"
+import {
+  assistant,
+  functionCall,
+  functionCallOutput,
+  isFromModel,
+  isReasoning,
+  type Item,
+  user
+} from "agent-layers/services/Item"
 import { Arbitrary, Schema } from "effect"
 import { campaign } from "../support/campaign.ts"
 
@@ -193,11 +201,20 @@ describe("History", () => {
     }
   }, { arbitrary })
 
-  it.prop("every other cut parts a pair or reasoning from its item", [anyHistory], ([any]) => {
+  it("safeCuts keeps a response together that began with reasoning", () => {
+    const items = [user("hi"), reasoning(), assistant("let me see"), call("1"), output("1"), assistant("done")]
+    assert.deepStrictEqual(History.safeCuts(items), [0, 1, 5, 6])
+    assert.deepStrictEqual(History.safeCuts([reasoning(), assistant("hello"), user("bye")]), [0, 2, 3])
+  })
+
+  it.prop("every other cut parts a pair, or reasoning from what it led to", [anyHistory], ([any]) => {
     const items = History.repair(any)
     for (let index = 0; index <= items.length; index++) {
       if (History.isSafeCut(items, index)) continue
-      assert.isFalse(History.isValid(items.slice(0, index)) && History.isValid(items.slice(index)))
+      const left = items.slice(0, index)
+      const response = left.slice(left.findLastIndex((item) => !isFromModel(item)) + 1)
+      const isReasoned = response.some(isReasoning) && isFromModel(items[index]!)
+      assert.isTrue(isReasoned || !History.isValid(left) || !History.isValid(items.slice(index)))
     }
   }, { arbitrary })
 
