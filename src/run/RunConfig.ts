@@ -24,7 +24,7 @@ export interface RunOptions {
    * remembers nothing, and needs no `Session`.
    */
   readonly conversationId?: string | undefined
-  /** At most so many of the latest stored items are loaded. Default: all. */
+  /** At most so many of the latest stored items are loaded, from the first user message among them on. Default: all. */
   readonly maxItems?: number | undefined
   /** The model's name for this run; wins over the agent's. */
   readonly model?: string | undefined

@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import type { Item } from "./Item.ts"
-import { isFromModel, isReasoning } from "./Item.ts"
+import { isFromModel, isMessage, isReasoning } from "./Item.ts"
 
 /**
  * @category models
@@ -185,4 +185,16 @@ export const latest = (items: ReadonlyArray<Item>, maxItems: number): ReadonlyAr
   if (items.length <= maxItems) return items
   const start = safeCuts(items).find((cut) => items.length - cut <= maxItems)
   return items.slice(start ?? items.length)
+}
+
+/**
+ * What is left of a history whose beginning was cut off at any place: it starts with the first message that is not the
+ * model's. What the model said before that may have lost the reasoning that a provider wants with it.
+ *
+ * @category cutting
+ * @since 0.1.0
+ */
+export const afterCut = (items: ReadonlyArray<Item>): ReadonlyArray<Item> => {
+  const start = items.findIndex((item) => isMessage(item) && !isFromModel(item))
+  return start === -1 ? [] : items.slice(start)
 }

@@ -161,26 +161,34 @@ for (const way of ways) {
         ])
       ))
 
-    it.effect("is loaded up to maxItems, cut where it stays valid", () =>
+    it.effect("is loaded up to maxItems, from a user message on", () =>
       Effect.gen(function*() {
         const session = yield* Session.Session
         yield* session.saveItems("c", [
           Item.user("one"),
+          { type: "reasoning", id: "rs_1", summary: [] },
           Item.functionCall({ callId: "1", name: "echo", arguments: "{}" }),
           Item.functionCallOutput("1", "out"),
-          Item.assistant("answer")
+          Item.assistant("answer"),
+          Item.user("more"),
+          Item.assistant("of it")
         ])
-        yield* runAs(way, agent, "two", { conversationId: "c", maxItems: 2 })
-        yield* runAs(way, agent, "three", { conversationId: "c", maxItems: 0 })
-        const [one, two] = yield* ModelScripted.requests
-        assert.deepStrictEqual((one!.input as ReadonlyArray<Item.Item>).map(Item.text), ["answer", "two"])
-        assert.deepStrictEqual((two!.input as ReadonlyArray<Item.Item>).map(Item.text), ["three"])
-        assert.strictEqual((yield* load("c")).items.length, 8)
+        const seen = (maxItems: number) =>
+          Effect.gen(function*() {
+            yield* runAs(way, agent, "go", { conversationId: "c", maxItems })
+            const request = (yield* ModelScripted.requests).at(-1)!
+            return (request.input as ReadonlyArray<Item.Item>).map((item) => Item.text(item) || item.type)
+          })
+        assert.deepStrictEqual(yield* seen(5), ["more", "of it", "go"])
+        assert.deepStrictEqual(yield* seen(0), ["go"])
+        assert.deepStrictEqual(yield* seen(1), ["go"])
+        assert.deepStrictEqual((yield* seen(100)).length, 14)
+        assert.strictEqual((yield* load("c")).items.length, 15)
       }).pipe(
         Effect.provide([
           handlers,
           SessionMemory.layer,
-          ModelScripted.layer([ModelScripted.text("1"), ModelScripted.text("2")])
+          ModelScripted.layer(() => ModelScripted.text("ok"))
         ])
       ))
 

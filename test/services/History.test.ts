@@ -138,6 +138,12 @@ describe("History", () => {
     assert.isFalse(History.isSafeCut(items, 8))
   })
 
+  it("afterCut begins with the first message that is not the model's", () => {
+    const items = [assistant("of what?"), output("0"), user("hi"), assistant("hello")]
+    assert.deepStrictEqual(History.afterCut(items), items.slice(2))
+    assert.deepStrictEqual(History.afterCut([assistant("only")]), [])
+  })
+
   it("latest is the longest valid end that fits", () => {
     const items = [user("hi"), call("1"), output("1"), assistant("done")]
     assert.strictEqual(History.latest(items, 4), items)

@@ -68,7 +68,9 @@ export const prepare = Effect.fnUntraced(function*(
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
-  const history = loaded === undefined ? [] : History.repair(loaded.items, incoming)
+  const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
+  const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
+  const history = History.repair(stored, incoming)
   const items = history.concat(incoming)
   return {
     id,
