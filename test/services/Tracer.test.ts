@@ -160,7 +160,7 @@ describe("Tracer.withSpan", () => {
         Effect.fail({ _tag: "Plain", message: 7 }),
         Effect.fail(null),
         Effect.die(new RangeError("too far")),
-        Effect.failCause(Cause.combine(Cause.interrupt(), Cause.fail(new Error("both")))),
+        Effect.failCause(Cause.combine(Cause.interrupt(), Cause.die(new Error("both")))),
         Effect.interrupt
       ]
       for (const effect of ends) yield* Effect.exit(tool("t", effect))

@@ -243,7 +243,7 @@ describe("TracerConsole", () => {
     Effect.gen(function*() {
       const { layer, out } = capture({ includeContent: true })
       yield* run(
-        Effect.provideService(agent("a", tool("t", Effect.fail(new Error("secret")))), Tracer.IncludeContent, false),
+        Effect.provideService(agent("a", tool("t", Effect.die(new Error("secret")))), Tracer.IncludeContent, false),
         layer
       )
       assert.notInclude(out[0], "secret")
@@ -258,7 +258,7 @@ describe("TracerConsole", () => {
       yield* run(
         agent(
           evil,
-          Effect.exit(tool(evil, Effect.fail(Object.assign(new Error(evil), { name: evil })))),
+          Effect.exit(tool(evil, Effect.die(Object.assign(new Error(evil), { name: evil })))),
           { groupId: evil, metadata: { [evil]: evil } }
         ),
         layer
@@ -285,8 +285,8 @@ describe("TracerConsole", () => {
       for (const width of [20, 40, 61, 100]) {
         const { layer, out } = capture({ width, includeContent: true })
         const deep = Array.from({ length: 20 }).reduce(
-          (inner: Effect.Effect<void, Error>, _, index) => turn(index, inner),
-          tool("a-name-that-is-long".repeat(5), Effect.fail(new Error("a message that is long ".repeat(20))))
+          (inner: Effect.Effect<void>, _, index) => turn(index, inner),
+          tool("a-name-that-is-long".repeat(5), Effect.die(new Error("a message that is long ".repeat(20))))
         )
         yield* run(agent("analyst", deep, { groupId: "g".repeat(200) }), layer)
         const lines = out[0]!.split("\n")

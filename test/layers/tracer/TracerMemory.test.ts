@@ -39,7 +39,7 @@ describe("TracerMemory", () => {
         "a",
         Effect.gen(function*() {
           yield* tool("one", tool("inner", Effect.void))
-          yield* Effect.exit(tool("two", Effect.fail(new TypeError("x"))))
+          yield* Effect.exit(tool("two", Effect.die(new TypeError("x"))))
           yield* Effect.exit(tool("three", Effect.interrupt))
           assert.strictEqual((yield* memory.outline).split("\n")[0], "invoke_agent a (not ended)")
         })
