@@ -59,12 +59,12 @@ const write = (command: string, output: string) =>
 /** Lines as they are on every day and machine. Two tools at once may answer in any order. */
 const normalised = (output: string): ReadonlyArray<string> =>
   output
-    .replaceAll(/^(.{1,40}).*…$/gm, "$1…")
     .replaceAll(/\b(run|conv|trace|call|resp|msg)_[\w-]+/g, "$1_ID")
     .replaceAll(/\b[0-9a-f]{16,}\b/g, "HEX")
     .replaceAll(/\d[\d,.:]*\s*(ms|s|µs|min)\b/g, "TIME")
     .replaceAll(/\d[\d,.:]*/g, "N")
     .replaceAll(/[ \t]+/g, " ")
+    .replaceAll(/^(.{1,40}).*…$/gm, "$1…")
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith("skipped N: "))
     .sort()
