@@ -20,6 +20,7 @@ import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { fileURLToPath } from "node:url"
 import * as OpenAiPeer from "../support/openai/OpenAiPeer.ts"
 import { code, root, table } from "./readme.ts"
 
@@ -114,7 +115,12 @@ describe("what happens when", () => {
         new Promise<NodeJS.Signals | null>((resolve) =>
           childProcess.spawn(
             process.execPath,
-            ["--conditions=agent-layers:source", "--no-warnings", path.join(root, "test/readme/killed.ts"), filename],
+            [
+              "--conditions=agent-layers:source",
+              "--no-warnings",
+              fileURLToPath(new URL("./killed.ts", import.meta.url)),
+              filename
+            ],
             { cwd: root, stdio: "inherit" }
           ).once("close", (_code, signal) => resolve(signal))
         )
