@@ -1,4 +1,3 @@
-// @effect-diagnostics nodeBuiltinImport:off
 /**
  * Commands in namespaces of their own, by bubblewrap: they see their workspace, the programs of this machine
  * (read-only) and nothing else. When built, it tries bubblewrap out; where that does not work the Layer fails with

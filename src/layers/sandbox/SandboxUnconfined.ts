@@ -1,4 +1,3 @@
-// @effect-diagnostics nodeBuiltinImport:off
 /**
  * Commands as plain processes of this machine. Nothing is enforced: a command can do whatever this user can. It has
  * this name so that nobody gets it by accident; no other layer falls back to it.
@@ -12,13 +11,12 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as crypto from "node:crypto"
 import type { Guarantees } from "../../services/Sandbox.ts"
 import { make as makeSandbox, Sandbox } from "../../services/Sandbox.ts"
 import type { SandboxErrorReason } from "../../services/SandboxError.ts"
 import { SandboxError, Unavailable } from "../../services/SandboxError.ts"
 import * as local from "./internal/local.ts"
-import { killTree } from "./internal/processTree.ts"
+import * as unconfined from "./internal/unconfined.ts"
 
 /**
  * @category options
@@ -55,9 +53,7 @@ export const guarantees: Guarantees = {
   cpu: false
 }
 
-const backend = "unconfined"
-
-const failed = (reason: SandboxErrorReason) => new SandboxError({ backend, operation: "open", reason })
+const failed = (reason: SandboxErrorReason) => new SandboxError({ backend: "unconfined", operation: "open", reason })
 
 /**
  * Fails with `Unavailable` where the root cannot be written, and on systems without a POSIX shell.
@@ -71,29 +67,7 @@ export const make = (options: Options = {}): Effect.Effect<Sandbox["Service"], S
       return yield* new Unavailable({ description: "Commands need a POSIX system (Linux, macOS)" })
     }
     const root = yield* local.openRoot(options.root)
-    return makeSandbox(local.make({
-      backend,
-      guarantees,
-      root,
-      program: (place, { command, environment }, cwd) => {
-        // Children inherit it, those too that leave the session.
-        const mark = ["AGENT_LAYERS_COMMAND", crypto.randomUUID()] as const
-        return {
-          program: {
-            file: "/bin/sh",
-            arguments: local.shellArguments(command, ""),
-            environment: {
-              ...local.baseEnvironment(place.workspace, options.path ?? []),
-              ...environment,
-              [mark[0]]: mark[1]
-            },
-            cwd: cwd.address
-          },
-          end: (running) => killTree(running, mark.join("=")),
-          exitCode: ({ exitCode }) => Effect.succeed(exitCode)
-        }
-      }
-    }))
+    return makeSandbox(local.make(unconfined.backendOf(root, options.path ?? [], guarantees)))
   }).pipe(Effect.mapError(failed))
 
 /**

@@ -39,7 +39,7 @@ export const Manifest = Schema.Struct({
     source: Schema.String,
     /** Where in the workspace. Default: its root. */
     path: Schema.optionalKey(Schema.String),
-    /** Names that are left out wherever they stand, `*` for any characters: `.git`, `.env*`, `*.pem`. */
+    /** Names that are left out wherever they stand, in upper or lower case, `*` for any characters: `.env*`, `*.pem`. */
     exclude: Schema.optionalKey(Schema.Array(Schema.String)),
     /** At most so many files; more is `LimitExceeded`. Default: 100,000. */
     maxFiles: Schema.optionalKey(Schema.Int),

@@ -2,11 +2,12 @@ import type { SandboxSubject } from "agent-layers/services/laws/SandboxLaws"
 import type { Guarantees, Sandbox } from "agent-layers/services/Sandbox"
 import type { SandboxError } from "agent-layers/services/SandboxError"
 import { Effect } from "effect"
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
+import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
 
 /** A directory for the tests of one file, gone after them. */
@@ -26,7 +27,7 @@ const isThere = (program: string): boolean => {
 }
 
 /** Services of this machine, and command lines that reach them. */
-const services = () => {
+const services = (name: string) => {
   const connect: Array<string> = []
   const servers: Array<net.Server> = []
   const listen = (server: net.Server, where: number | string) =>
@@ -42,11 +43,11 @@ const services = () => {
     const { port } = tcp.address() as net.AddressInfo
     if (isThere("bash")) connect.push(`bash -c 'exec 3<> /dev/tcp/127.0.0.1/${port}'`)
     if (process.platform === "linux" && isThere("perl")) {
-      const name = `agent-layers-test-${process.pid}`
-      await listen(greet(), `\0${name}`)
+      const address = `agent-layers-test-${process.pid}-${name}`
+      await listen(greet(), `\0${address}`)
       connect.push(
         `perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 9; ` +
-          `connect(S, pack_sockaddr_un("\\0${name}")) or exit 8'`
+          `connect(S, pack_sockaddr_un("\\0${address}")) or exit 8'`
       )
     }
   })
@@ -89,6 +90,36 @@ export const localSubject = (
     workspaces: Effect.sync(() => fs.existsSync(root) ? fs.readdirSync(root).length : 0),
     lose: (state) => Effect.sync(() => fs.rmSync(state.location, { recursive: true })),
     directory: sourceDirectory(scratch),
-    host: { file: { path: file, content: "host-file-content" }, variable, pid: process.pid, connect: services() }
+    host: { file: { path: file, content: "host-file-content" }, variable, pid: process.pid, connect: services(name) }
   }
 }
+
+const hostProgram = fileURLToPath(new URL("host.ts", import.meta.url))
+
+/**
+ * Runs a command in a sandbox of another process, which has the scratch directory open as descriptor 20. Gives what it
+ * printed; where it does not wait for the command, it is killed as soon as that runs, and what it printed is where the
+ * workspace lies.
+ */
+export const childOfHost = (backend: string, root: string, command: string, waits: boolean): Effect.Effect<string> =>
+  Effect.callback((resume) => {
+    const scratch = path.dirname(root)
+    fs.writeFileSync(path.join(scratch, "secret.txt"), "host-file-content")
+    const directory = fs.openSync(scratch, fs.constants.O_RDONLY)
+    const child = spawn(
+      process.execPath,
+      [
+        ...["--conditions=agent-layers:source", "--no-warnings", hostProgram],
+        ...[backend, root, command, waits ? "waits" : "runs on"]
+      ],
+      { stdio: ["ignore", "pipe", "inherit", ...Array.from({ length: 17 }, () => "ignore" as const), directory] }
+    )
+    fs.closeSync(directory)
+    let out = ""
+    child.stdout!.on("data", (chunk: Buffer) => {
+      out += chunk.toString()
+      if (!waits) child.kill("SIGKILL")
+    })
+    child.once("close", () => resume(Effect.succeed(out)))
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })

@@ -69,7 +69,8 @@ const refusals: Readonly<Record<string, string>> = {
 
 const passing = new Set(["EMFILE", "ENFILE", "EAGAIN", "ENOMEM", "EINTR", "EIO"])
 
-const isGone = (root: Root): boolean => {
+/** Whether the directory itself was removed by somebody else. */
+export const isGone = (root: Root): boolean => {
   try {
     return root.fd === undefined ? !fs.existsSync(toBytes(root.at)) : fs.fstatSync(root.fd).nlink === 0
   } catch {
@@ -79,8 +80,6 @@ const isGone = (root: Root): boolean => {
 
 /** What an error of a file operation means to the caller. */
 export const toReason = (root: Root | undefined, where: string, error: unknown): SandboxErrorReason => {
-  if (SandboxError.isSandboxErrorReason(error)) return error
-  const code = codeOf(error)
   if (root !== undefined && isGone(root)) {
     return new SandboxError.FileSystemFailed({
       path: where,
@@ -88,6 +87,8 @@ export const toReason = (root: Root | undefined, where: string, error: unknown):
       isTransient: false
     })
   }
+  if (SandboxError.isSandboxErrorReason(error)) return error
+  const code = codeOf(error)
   if (code === "ENOENT") return new SandboxError.NotFound({ path: where })
   const refusal = code === undefined ? undefined : refusals[code]
   if (refusal !== undefined) return new SandboxError.NotPermitted({ path: where, description: refusal })
@@ -106,6 +107,7 @@ export const run = <A>(
   work: () => Generator<number, A>
 ): Effect.Effect<A, SandboxErrorReason> =>
   Effect.suspend(() => {
+    if (root !== undefined && isGone(root)) return Effect.fail(toReason(root, where, undefined))
     const steps = work()
     const advance = Effect.try({
       try: () => {

@@ -9,6 +9,7 @@ import type { Command, Primitives, SandboxState, Workspace } from "../../../serv
 import * as SandboxError from "../../../services/SandboxError.ts"
 import type { Area } from "./confined.ts"
 import * as confined from "./confined.ts"
+import { codeOf } from "./confined.ts"
 import * as fileSystem from "./fileSystem.ts"
 import * as Pipes from "./pipes.ts"
 import type { Exited, Program, Running } from "./process.ts"
@@ -72,12 +73,24 @@ export const baseEnvironment = (
   LANG: "C.UTF-8"
 })
 
+/** Node's own recursive `mkdir` never ends where a file system says that the parent is missing and it is not (`/proc`). */
+const makeDirectories = (directory: string): void => {
+  if (fs.existsSync(directory)) return
+  const parent = path.dirname(directory)
+  if (parent !== directory) makeDirectories(parent)
+  try {
+    fs.mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error
+  }
+}
+
 /** The directory below which workspaces are made, made itself where it is missing. */
 export const openRoot = (root: string | undefined): Effect.Effect<string, SandboxError.SandboxErrorReason> =>
   Effect.try({
     try: () => {
       const where = path.resolve(root ?? os.tmpdir())
-      fs.mkdirSync(where, { recursive: true, mode: 0o700 })
+      makeDirectories(where)
       fs.accessSync(where, fs.constants.W_OK | fs.constants.X_OK)
       return fs.realpathSync(where)
     },
@@ -165,7 +178,12 @@ export const make = (backend: Backend): Primitives => {
     const exec: Workspace["exec"] = (command, onOutput) =>
       Effect.acquireUseRelease(
         Effect.try({
-          try: () => fileSystem.openDirectoryAt(area, command.cwd),
+          try: () => {
+            const cwd = fileSystem.openDirectoryAt(area, command.cwd)
+            if (!confined.isGone(root)) return cwd
+            cwd.release()
+            throw new SandboxError.NotFound({ path: command.cwd })
+          },
           catch: (error) => confined.toReason(root, command.cwd === "" ? "." : command.cwd, error)
         }),
         (cwd) =>
