@@ -35,7 +35,7 @@ const command = Command.make(
     ),
     conversation: Flag.String("conversation").pipe(
       // The runner takes "new" for an id that it is to make.
-      Flag.filter((name) => name !== "" && name !== "new", (name) => `"${name}" is no name for a conversation`),
+      Flag.filter((name) => name !== "" && name !== "new", () => "a name other than \"new\""),
       Flag.withDefault("default"),
       Flag.withMetavar("NAME"),
       Flag.withDescription("The conversation to go on with, or to begin. Default: \"default\"")

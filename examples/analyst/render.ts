@@ -16,8 +16,8 @@ export const styleOf = (colors: boolean): Style => ({
   bold: (text) => colors ? `\u001b[1m${text}\u001b[22m` : text
 })
 
-// All of Cc but tab and newline, and what turns the direction of writing or breaks lines otherwise.
-const unprintable = /[\0-\b\v-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+// Control characters but tab and newline, and what turns the direction of writing or breaks lines otherwise.
+const unprintable = /(?![\n\t])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
 
 export const printable = (text: string): string =>
   text.replaceAll("\r\n", "\n").replaceAll(unprintable, (character) => {
@@ -30,6 +30,11 @@ export const oneLine = (text: string, width = 100): string => {
   const line = printable(text.slice(0, 4 * width)).replaceAll(/\s+/g, " ").trim()
   return line.length > width || text.length > 4 * width ? `${line.slice(0, width - 1)}…` : line
 }
+
+export const amount = (n: number, what: string): string => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`
+
+export const size = (bytes: number): string =>
+  bytes < 100_000 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 
 const outputOf = (item: Item.Item): string =>
   !Item.isFunctionCallOutput(item)

@@ -37,10 +37,10 @@ export const FindFiles = Tool.make("find_files", {
 })
 
 export const FindText = Tool.make("find_text", {
-  description: "Finds lines that contain a text, or that define a name (class, function, type, constant, …)",
+  description: "Finds lines that contain a text (in upper or lower case), a whole name, or the definition of a name",
   parameters: Schema.Struct({
     text: Schema.String.check(Schema.isMinLength(1)),
-    kind: Schema.Literals(["text", "definition"])
+    kind: Schema.Literals(["text", "name", "definition"])
   }),
   success: Matches,
   failure: Schema.String
@@ -53,14 +53,12 @@ const kindOf = (path: string): string => /[^/](\.[^./]+)$/.exec(path)?.[1]?.toLo
 const keyword =
   "class|interface|type|enum|struct|trait|impl|record|object|module|namespace|function|def|fn|func|const|let|var|val|macro"
 
-const matcher = (text: string, kind: "text" | "definition"): (line: string) => boolean => {
-  if (kind === "text") {
-    const wanted = text.toLowerCase()
-    return (line) => line.toLowerCase().includes(wanted)
-  }
-  const name = text.replaceAll(/[^\w$]/g, (character) => `\\${character}`)
-  const definition = new RegExp(`(?:^|[^\\w$])(?:${keyword})\\s+\\*?\\s*${name}(?![\\w$])`)
-  return (line) => definition.test(line)
+const matcher = ({ kind, text }: typeof FindText.parametersSchema.Type): (line: string) => boolean => {
+  const wanted = text.toLowerCase()
+  if (kind === "text") return (line) => line.toLowerCase().includes(wanted)
+  const name = `(?<![\\w$])${text.replaceAll(/[^\w$]|\$/g, (character) => `\\${character}`)}(?![\\w$])`
+  const expression = new RegExp(kind === "name" ? name : `(?<![\\w$])(?:${keyword})\\s+\\*?\\s*${name}`)
+  return (line) => expression.test(line)
 }
 
 const handlers = Effect.gen(function*() {
@@ -105,8 +103,8 @@ const handlers = Effect.gen(function*() {
           }
         }
       })),
-    find_text: ({ kind, text }) =>
-      search(matcher(text, kind)).pipe(
+    find_text: (wanted) =>
+      search(matcher(wanted)).pipe(
         Effect.mapError((error) => error.reason.message),
         // The tool's own span is enough; each of thousands of files would have one inside it.
         Effect.withTracerEnabled(false)

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import { AnalystError } from "./errors.ts"
+import { amount, size } from "./render.ts"
 
 /** Left out wherever they stand, in upper or lower case; `*` stands for any characters. */
 const leftOut = [
@@ -40,8 +41,8 @@ const survey = Effect.fn("survey")(function*(root: string) {
     if (type !== "File") return found("Special")
     const isReadable = yield* Effect.isSuccess(fs.access(path.join(root, where), { readable: true }))
     if (!isReadable) return found("Unreadable")
-    const { size } = yield* fs.stat(path.join(root, where))
-    return found(size > limits.fileBytes ? "Large" : "Copied", Number(size))
+    const bytes = Number((yield* fs.stat(path.join(root, where))).size)
+    return found(bytes > limits.fileBytes ? "Large" : "Copied", bytes)
   })
 
   const all: Array<Found> = []
@@ -69,10 +70,6 @@ const survey = Effect.fn("survey")(function*(root: string) {
   return { all, isCut: false }
 })
 
-const amount = (n: number, what: string) => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`
-
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`
-
 type Survey = Effect.Success<ReturnType<typeof survey>>
 
 const describe = (root: string, { all, isCut }: Survey) => {
@@ -82,12 +79,12 @@ const describe = (root: string, { all, isCut }: Survey) => {
     ...new Set(of("LeftOut").map(({ name }) => name)),
     ...counted("Link", "link"),
     ...counted("Special", "special file"),
-    ...counted("Large", `file over ${megabytes(limits.fileBytes)}`),
+    ...counted("Large", `file over ${size(limits.fileBytes)}`),
     ...counted("Unreadable", "unreadable entry"),
     ...(isCut ? [`all beyond ${amount(of("Copied").length, "file")} (this folder is too large to copy)`] : [])
   ]
   const bytes = of("Copied").reduce((sum, found) => sum + found.bytes, 0)
-  return `a copy of ${root} (${amount(of("Copied").length, "file")}, ${megabytes(bytes)}); ` +
+  return `a copy of ${root} (${amount(of("Copied").length, "file")}, ${size(bytes)}); ` +
     `left out: .git, node_modules, .env* and keys; found here: ${here.length === 0 ? "nothing" : here.join(", ")}`
 }
 

@@ -2,7 +2,7 @@
  * How the offline model decides: the first rule whose words fit the question asks for tools, and says something once
  * they have answered. A rule keeps nothing in mind; the situation holds all that happened since the question.
  */
-import { oneLine } from "../render.ts"
+import { amount, oneLine, size } from "../render.ts"
 import { Files, Matches } from "../tools.ts"
 import { portrait } from "./portrait.ts"
 import type { Situation, Step } from "./situation.ts"
@@ -22,10 +22,8 @@ const toolsFailed = ({ answers }: Situation) =>
   say("The tools could not tell:", ...listed(answers.map(({ output }) => oneLine(output)), 3))
 
 const sizeOf = ({ bytes, kinds, total }: typeof Files.Type) =>
-  [
-    `${total.toLocaleString("en-US")} ${total === 1 ? "file" : "files"}, ${(bytes / 1e6).toFixed(1)} MB`,
-    ...(total === 0 ? [] : [kinds.slice(0, 6).map(({ files, kind }) => `${files} ${kind}`).join(", ")])
-  ].join(": ")
+  `${amount(total, "file")}, ${size(bytes)}` +
+  (total === 0 ? "" : `: ${kinds.slice(0, 6).map(({ files, kind }) => `${files} ${kind}`).join(", ")}`)
 
 const placesOf = ({ matches }: typeof Matches.Type) =>
   matches.map(({ line, path, text }) => `${path}:${line}  ${oneLine(text)}`)
@@ -39,15 +37,16 @@ const before: Rule = {
 }
 
 const command: Rule = {
-  fits: /^(?:please )?(?:run|execute)(?: the command)?:?\s+[`"']?(.+?)[`"']?$/is,
+  fits: /^(?:please )?(?:run|execute)(?: the command)?:?\s+(?:`([^`]+)`|(.+))$/is,
   next: (situation, match) => {
     if (!situation.tools.has("shell")) {
       return say("There is no shell in this start. Install bubblewrap, or start with --unconfined.")
     }
+    const line = (match[1] ?? match[2])!
     const [output] = outputs(situation, "shell")
     return output === undefined
-      ? call({ tool: "shell", arguments: { command: match[1]! } })
-      : say(`${oneLine(match[1]!)}: ${output}`)
+      ? call({ tool: "shell", arguments: { command: line } })
+      : say(`${oneLine(line)}: ${output}`)
   }
 }
 
@@ -65,7 +64,7 @@ const definition: Rule = {
     if (situation.answers.length === 0) {
       return call(
         { tool: "find_text", arguments: { text: name, kind: "definition" } },
-        { tool: "find_text", arguments: { text: name, kind: "text" } }
+        { tool: "find_text", arguments: { text: name, kind: "name" } }
       )
     }
     const [defined, used] = results(situation, "find_text", Matches)
@@ -73,7 +72,7 @@ const definition: Rule = {
     return say(
       defined.total === 0 ? `Nothing here defines ${name}.` : `${name} is defined here:`,
       ...listed(placesOf(defined), 10),
-      `The name stands in ${used.total} lines; ${used.filesSearched} files were searched.`
+      `The name stands in ${amount(used.total, "line")}; ${amount(used.filesSearched, "file")} searched.`
     )
   }
 }
@@ -87,7 +86,7 @@ const text: Rule = {
     const [found] = results(situation, "find_text", Matches)
     if (found === undefined) return toolsFailed(situation)
     return say(
-      `"${oneLine(wanted)}" stands in ${found.total} lines; ${found.filesSearched} files were searched.`,
+      `"${oneLine(wanted)}" stands in ${amount(found.total, "line")}; ${amount(found.filesSearched, "file")} searched.`,
       ...listed(placesOf(found), 15)
     )
   }
@@ -121,7 +120,7 @@ const file: Rule = {
     if (content.startsWith("Error: ")) return toolsFailed({ ...situation, answers: situation.answers.slice(-1) })
     const lines = /\[lines 1 to \d+ of (\d+)/.exec(content)?.[1] ?? content.split("\n").length
     return say(
-      `${path} has ${lines} lines.`,
+      `${path} has ${amount(Number(lines), "line")}.`,
       ...portrait(path, content),
       ...(others.length === 0 ? [] : [`Others of that name: ${oneLine(others.join(", "), 200)}`])
     )
