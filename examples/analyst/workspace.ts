@@ -80,7 +80,7 @@ const describe = (root: string, { all, isCut }: Survey) => {
     ...counted("Link", "link"),
     ...counted("Special", "special file"),
     ...counted("Large", `file over ${size(limits.fileBytes)}`),
-    ...counted("Unreadable", "unreadable entry"),
+    ...counted("Unreadable", "unreadable path"),
     ...(isCut ? [`all beyond ${amount(of("Copied").length, "file")} (this folder is too large to copy)`] : [])
   ]
   const bytes = of("Copied").reduce((sum, found) => sum + found.bytes, 0)
