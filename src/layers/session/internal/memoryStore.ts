@@ -29,7 +29,6 @@ interface State {
   readonly operations: Map<string, Operation>
 }
 
-/** @internal */
 export interface MemoryStore {
   readonly conversations: Map<string, State>
 }
