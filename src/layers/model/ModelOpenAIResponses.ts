@@ -78,6 +78,16 @@ export const make = Effect.fnUntraced(function*(
   // What is shorter is no secret but a word like "ollama" for a server that checks no key.
   const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
 
+  if (/^[a-z]+:\/\/[^/?#]*@/i.test(options.baseURL ?? "")) {
+    return yield* new ModelError({
+      provider,
+      reason: new InvalidRequest({
+        description: "the base URL holds a user name or password, which fetch refuses; send them in `headers`",
+        param: "baseURL"
+      })
+    })
+  }
+
   const openai = yield* Effect.tryPromise({
     try: () => import("openai"),
     catch: (cause) =>

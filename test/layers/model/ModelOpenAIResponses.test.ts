@@ -729,6 +729,17 @@ describe("ModelOpenAIResponses", () => {
         assert.strictEqual(failure(exit).reason._tag, "InvalidRequest")
       }))
 
+    it.effect("InvalidRequest for a base URL with a password, which is not shown", () =>
+      Effect.gen(function*() {
+        const error = failure(
+          yield* Effect.exit(
+            ModelOpenAIResponses.make({ apiKey: Redacted.make("any"), baseURL: "https://ada:canary@localhost/v1" })
+          )
+        )
+        assert.strictEqual(error.reason._tag, "InvalidRequest")
+        assert.notInclude(error.message, "canary")
+      }))
+
     it.effect("Unsupported where the openai package is not installed, when the provider is built", () =>
       Effect.gen(function*() {
         yield* Effect.acquireRelease(
