@@ -120,6 +120,10 @@ export const commands: ReadonlyArray<Law<SandboxSubject>> = [
         const result = yield* session.exec(`${heart} (sleep 60) & echo done`, { timeout: "20 seconds" })
         yield* equal("exec", [result.exitCode, result.stdout, result.isTimedOut], [0, "done\n", false])
         yield* stopped("exec", session)
+        for (let turn = 0; turn < 10; turn++) {
+          const { stdout } = yield* session.exec("head -c 60000 /dev/zero | tr '\\0' x")
+          yield* equal("exec, with output left in the pipe", stdout.length, 60_000)
+        }
       }),
     shell
   ),
