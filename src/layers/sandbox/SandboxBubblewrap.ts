@@ -4,7 +4,11 @@
  * `Unavailable`, which says what to install or allow. It never runs a command without its walls.
  *
  * Commands run in `/workspace`, as a user without capabilities, and cannot make namespaces of their own. `/tmp` is
- * theirs and gone after each command.
+ * theirs and gone after each command. When this process is killed, so are they; its workspaces (`agent-layers-…` below
+ * the root) are then left behind.
+ *
+ * Each command leaves a dead process to the machine's init to clear away. A container needs one for that
+ * (`docker run --init`).
  *
  * @see https://github.com/containers/bubblewrap
  * @since 0.1.0

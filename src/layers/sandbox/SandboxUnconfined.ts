@@ -4,7 +4,9 @@
  *
  * What it does give: a workspace that goes with its scope, file operations that stay inside the workspace, an
  * environment without the host's variables, and commands whose processes are killed when they end, time out or are
- * interrupted.
+ * interrupted. When this process is killed, its commands go on, and its workspaces (`agent-layers-…` below the root) are
+ * left behind. On systems without `/proc` (macOS) a command that swaps links during a file operation can lead that out
+ * of the workspace.
  *
  * @since 0.1.0
  */

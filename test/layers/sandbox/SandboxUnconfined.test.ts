@@ -103,7 +103,7 @@ describe("SandboxUnconfined", () => {
   it.live("does not wait for a process that hides and holds the output", () =>
     Effect.gen(function*() {
       const { exec } = yield* session()
-      const result = yield* exec("env -i setsid sh -c 'sleep 60' & sleep 0.2; echo $! > pid; echo said")
+      const result = yield* exec("env -i setsid sh -c 'exec sleep 60' & sleep 0.2; echo $! > pid; echo said")
       assert.strictEqual(result.stdout, "said\n")
       assert.isBelow(result.durationMillis, 20_000)
       yield* exec("kill -9 $(cat pid)")

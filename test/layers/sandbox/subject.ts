@@ -3,6 +3,7 @@ import type { Guarantees, Sandbox } from "agent-layers/services/Sandbox"
 import type { SandboxError } from "agent-layers/services/SandboxError"
 import { Effect } from "effect"
 import { execFileSync, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
@@ -10,9 +11,12 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, beforeAll } from "vitest"
 
-/** A directory for the tests of one file, gone after them. */
+/** A directory that is there while the tests around it run. Where all of them are skipped, it never is. */
 export const temporary = (name: string): string => {
-  const directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), `sandbox-test-${name}-`)))
+  const directory = path.join(fs.realpathSync(os.tmpdir()), `sandbox-test-${name}-${randomUUID().slice(0, 8)}`)
+  beforeAll(() => {
+    fs.mkdirSync(directory, { mode: 0o700 })
+  })
   afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
   return directory
 }
@@ -80,9 +84,11 @@ export const localSubject = (
   const scratch = temporary(name)
   const root = path.join(scratch, "root")
   const file = path.join(scratch, "secret.txt")
-  fs.writeFileSync(file, "host-file-content")
   const variable = { name: "AGENT_LAYERS_TEST_VARIABLE", value: "host-variable-value" }
-  process.env[variable.name] = variable.value
+  beforeAll(() => {
+    fs.writeFileSync(file, "host-file-content")
+    process.env[variable.name] = variable.value
+  })
   return {
     root,
     open: make(root),
