@@ -47,6 +47,10 @@ export class SandboxToolFailure extends Schema.Error<SandboxToolFailure>(
   message: Schema.String
 }) {}
 
+/** Many models send `null` for what they leave out. */
+const optional = <S extends Schema.Constraint>(schema: S, description: string) =>
+  Schema.optionalKey(Schema.NullOr(schema).annotate({ description }))
+
 const shell = Tool.make("shell", {
   description:
     "Run a command line with sh. It starts in the workspace, reads nothing from a terminal, and is killed with all that " +
@@ -54,13 +58,10 @@ const shell = Tool.make("shell", {
     "stderr; of long output the middle is left out, so narrow it with grep, head or tail.",
   parameters: Schema.Struct({
     command: Schema.String.annotate({ description: "The command line, as for sh -c." }),
-    directory: Schema.optionalKey(
-      Schema.String.annotate({ description: "Where to run it, relative to the workspace. Default: the workspace." })
-    ),
-    timeout_seconds: Schema.optionalKey(
-      Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 600 })).annotate({
-        description: "When to kill it. Default: 60."
-      })
+    directory: optional(Schema.String, "Where to run it, relative to the workspace. Default: the workspace."),
+    timeout_seconds: optional(
+      Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 600 })),
+      "When to kill it. Default: 60."
     )
   }),
   success: Schema.String,
@@ -74,15 +75,13 @@ const readFile = Tool.make("read_file", {
     "not text, this fails.",
   parameters: Schema.Struct({
     path: Schema.String.annotate({ description: "Relative to the workspace." }),
-    start_line: Schema.optionalKey(
-      Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)).annotate({
-        description: "The first line to read, counted from 1. Default: 1."
-      })
+    start_line: optional(
+      Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
+      "The first line to read, counted from 1. Default: 1."
     ),
-    max_lines: Schema.optionalKey(
-      Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)).annotate({
-        description: "At most so many lines. Default: as many as fit into the answer."
-      })
+    max_lines: optional(
+      Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
+      "At most so many lines. Default: as many as fit into the answer."
     )
   }),
   success: Schema.String,
@@ -110,12 +109,8 @@ const listFiles = Tool.make("list_files", {
     "List a directory: one entry a line in order of path, directories with a slash at the end, links with an @, files " +
     "with their size in bytes. Links are not followed.",
   parameters: Schema.Struct({
-    path: Schema.optionalKey(
-      Schema.String.annotate({ description: "Relative to the workspace. Default: the workspace." })
-    ),
-    recursive: Schema.optionalKey(
-      Schema.Boolean.annotate({ description: "Whether to list the directories in it too. Default: false." })
-    )
+    path: optional(Schema.String, "Relative to the workspace. Default: the workspace."),
+    recursive: optional(Schema.Boolean, "Whether to list the directories in it too. Default: false.")
   }),
   success: Schema.String,
   failure: SandboxToolFailure,
@@ -189,14 +184,16 @@ const decode = (path: string, bytes: Uint8Array): Effect.Effect<string, SandboxT
 const describeFile = (
   path: string,
   text: string,
-  { max_lines: maxLines, start_line: start = 1 }: (typeof readFile.parametersSchema)["Type"],
+  parameters: (typeof readFile.parametersSchema)["Type"],
   maxBytes: number
 ): Effect.Effect<string, SandboxToolFailure> => {
+  const start = parameters.start_line ?? 1
+  const end = parameters.max_lines == null ? undefined : start - 1 + parameters.max_lines
   if (text === "") return Effect.succeed("[the file is empty]")
   const lines = text.split("\n")
   if (lines.at(-1) === "") lines.pop()
   if (start > lines.length) return failed("NoSuchLine", `"${path}" has ${amount(lines.length, "line")}`)
-  const wanted = lines.slice(start - 1, maxLines === undefined ? undefined : start - 1 + maxLines)
+  const wanted = lines.slice(start - 1, end)
   const { isCut, lines: shown } = fit(wanted, maxBytes)
   const last = start - 1 + shown.length
   const content = shown.join("\n")
@@ -238,8 +235,8 @@ const readHandlers = (session: SandboxSession["Service"]) => ({
     return yield* describeFile(path, text, parameters, yield* MaxOutputBytes)
   }),
   list_files: Effect.fnUntraced(
-    function*({ path, recursive = false }: (typeof listFiles.parametersSchema)["Type"]) {
-      const entries = yield* told(session.list(path, { isRecursive: recursive }))
+    function*({ path, recursive }: (typeof listFiles.parametersSchema)["Type"]) {
+      const entries = yield* told(session.list(path ?? undefined, { isRecursive: recursive ?? false }))
       return describeEntries(entries, yield* MaxOutputBytes)
     }
   )
@@ -255,10 +252,10 @@ export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>, never, S
   Effect.map(SandboxSession, (session) =>
     toolkit.of({
       ...readHandlers(session),
-      shell: Effect.fnUntraced(function*({ command, directory, timeout_seconds: timeout = 60 }) {
+      shell: Effect.fnUntraced(function*({ command, directory, timeout_seconds: timeout }) {
         const result = yield* told(session.exec(command, {
-          cwd: directory,
-          timeout: `${timeout} seconds`,
+          cwd: directory ?? undefined,
+          timeout: `${timeout ?? 60} seconds`,
           maxOutputBytes: yield* MaxOutputBytes
         }))
         return describeResult(result)

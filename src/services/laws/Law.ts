@@ -97,7 +97,12 @@ export const equal = (operation: string, got: unknown, expected: unknown): Effec
  * @category checking
  * @since 0.1.0
  */
-export const holds = (operation: string, expected: string, condition: boolean, got: unknown): Effect.Effect<void, LawBroken> =>
+export const holds = (
+  operation: string,
+  expected: string,
+  condition: boolean,
+  got: unknown
+): Effect.Effect<void, LawBroken> =>
   condition ? Effect.void : Effect.fail(new LawBroken({ operation, expected, got: Formatter.format(got) }))
 
 /**

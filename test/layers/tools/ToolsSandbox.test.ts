@@ -186,6 +186,16 @@ describe("ToolsSandbox", () => {
     assert.deepStrictEqual(names(ToolsSandbox.toolkit, Tool.Destructive), ["shell", "write_file"])
   })
 
+  it.live("takes null for what a model leaves out", () =>
+    Effect.gen(function*() {
+      assert.match(
+        yield* answer("shell", { command: "ls empty", directory: null, timeout_seconds: null }),
+        /^exit code 0/
+      )
+      assert.include(yield* answer("read_file", { path: "notes.txt", start_line: null, max_lines: null }), "line 5")
+      assert.include(yield* answer("list_files", { path: null, recursive: null }), "notes.txt")
+    }).pipe(Effect.provide(layer)))
+
   it("describes every tool and every parameter", () => {
     for (const tool of Object.values(ToolsSandbox.toolkit.tools)) {
       const schema = Tool.getJsonSchema(tool) as {
