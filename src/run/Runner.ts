@@ -38,13 +38,13 @@ export const run: {
   <Output, E, R>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options: RunOptions & { readonly conversationId: string }
-  ): Effect.Effect<RunResult<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
+    options?: RunOptions & { readonly conversationId?: undefined }
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | E, ModelProvider | R>
   <Output, E, R>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options?: RunOptions & { readonly conversationId?: undefined }
-  ): Effect.Effect<RunResult<Output>, RunError | ModelError | E, ModelProvider | R>
+    options: RunOptions
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
 } = internal.run
 
 /**
@@ -61,11 +61,11 @@ export const stream: {
   <Output, E, R>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options: StreamOptions & { readonly conversationId: string }
-  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
+    options?: StreamOptions & { readonly conversationId?: undefined }
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | E, ModelProvider | R>
   <Output, E, R>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options?: StreamOptions & { readonly conversationId?: undefined }
-  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | E, ModelProvider | R>
+    options: StreamOptions
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
 } = internal.stream

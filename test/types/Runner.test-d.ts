@@ -1,5 +1,6 @@
 import { describe, expectTypeOf, it } from "@effect/vitest"
 import * as Agent from "agent-layers/run/Agent"
+import type { RunOptions, StreamOptions } from "agent-layers/run/RunConfig"
 import type { RunError } from "agent-layers/run/RunError"
 import type { RunEvent } from "agent-layers/run/RunEvent"
 import * as Runner from "agent-layers/run/Runner"
@@ -108,6 +109,25 @@ describe("the type of a run", () => {
       Effect.provide(Layer.succeed(ModelProvider.ModelProvider, provider))
     )
     expectTypeOf<Effect.Services<typeof complete>>().toEqualTypeOf<never>()
+  })
+
+  it("takes options that may name a conversation, or may not", () => {
+    const passOn = <Output, E, R>(agent: Agent.Agent<Output, E, R>, options: RunOptions) =>
+      Runner.run(agent, "hi", options)
+    expectTypeOf(passOn(plain, {})).toEqualTypeOf<
+      Effect.Effect<
+        RunResult<string>,
+        RunError | ModelError | SessionError,
+        ModelProvider.ModelProvider | Session.Session
+      >
+    >()
+    const passOnStream = (options: StreamOptions) => Runner.stream(plain, "hi", options)
+    expectTypeOf<Stream.Services<ReturnType<typeof passOnStream>>>().toEqualTypeOf<
+      ModelProvider.ModelProvider | Session.Session
+    >()
+    expectTypeOf(Runner.run(plain, "hi", { maxTurns: 3, conversationId: undefined })).toEqualTypeOf<
+      Effect.Effect<RunResult<string>, RunError | ModelError, ModelProvider.ModelProvider>
+    >()
   })
 
   it("is the same for a stream", () => {
