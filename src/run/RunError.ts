@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { RunState } from "./RunState.ts"
@@ -42,7 +43,7 @@ export class ToolDefect extends Schema.Error<ToolDefect>("agent-layers/run/RunEr
 }) {
   readonly isRetryable = false
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    const cause = this.cause instanceof Error ? this.cause.message : Inspectable.toStringUnknown(this.cause, 0)
     return `The handler of tool "${this.tool}" died: ${cause}. ` +
       `A failure that the model should see belongs in the tool's failure schema`
   }

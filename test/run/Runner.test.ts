@@ -9,7 +9,8 @@ import {
   Runner,
   Session,
   SessionMemory,
-  ToolContext
+  ToolContext,
+  Usage
 } from "agent-layers"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
@@ -447,9 +448,106 @@ for (const way of ways) {
         assert.include(yield* description({ maxTurns: 1.5 }), "maxTurns is 1.5")
         assert.include(yield* description({ toolConcurrency: -1 }), "toolConcurrency is -1")
         assert.include(yield* description({ bufferSize: 0 }), "bufferSize is 0")
+        assert.include(yield* description({ bufferSize: NaN }), "bufferSize is NaN")
         assert.include(yield* description({ conversationId: "" }), "conversationId is empty")
         assert.include(yield* description({}, [Item.user("a"), { role: "robot" }]), "input[1] is not an item")
       }).pipe(Effect.provide([SessionMemory.layer, ModelScripted.layer([])])))
+
+    it.effect("refuses an agent with a tool that needs an approval, before it asks the model", () =>
+      Effect.gen(function*() {
+        for (const needsApproval of [true, () => true]) {
+          const guarded = Toolkit.make(Tool.make("erase", { success: Schema.String, needsApproval }))
+          const erase = guarded.toLayer({ erase: () => Effect.succeed("erased") })
+          const agent = Agent.make({ name: "a", toolkit: guarded })
+          const error = failureOf(yield* Effect.exit(Effect.provide(runAs(way, agent, "go"), erase)))
+          assert.strictEqual(error.reason._tag, "InvalidOptions")
+          assert.include(error.message, `Tool "erase" has needsApproval`)
+        }
+        assert.deepStrictEqual(yield* ModelScripted.requests, [])
+      }).pipe(Effect.provide(ModelScripted.layer([]))))
+
+    it.effect("tells the model that a hosted tool is none of its functions", () =>
+      Effect.gen(function*() {
+        const Search = Tool.providerDefined({
+          id: "openai.web_search",
+          customName: "Search",
+          providerName: "web_search",
+          args: Schema.Struct({}),
+          success: Schema.String
+        })
+        const agent = Agent.make({ name: "a", toolkit: Toolkit.merge(kit, Toolkit.make(Search({}))) })
+        const result = yield* runAs(way, agent, "go")
+        assert.deepStrictEqual(outputs(result.items), [
+          ["c", `Error: There is no tool "Search". Available: add, lookup.`]
+        ])
+        const [request] = yield* ModelScripted.requests
+        assert.deepStrictEqual(request!.tools!.map((tool) => tool.type), ["function", "function", "hosted"])
+      }).pipe(
+        Effect.provide([
+          handlers,
+          ModelScripted.layer([ModelScripted.toolCall("Search", {}, { callId: "c" }), ModelScripted.text("ok")])
+        ])
+      ))
+
+    it.effect("ends with ToolDefect where a tool's answer is not JSON, and where nothing can be said of a defect", () => {
+      const Any = Tool.make("any", { success: Schema.Unknown })
+      const anys = Toolkit.make(Any)
+      const agent = Agent.make({ name: "a", toolkit: anys })
+      const messageOf = (answer: Effect.Effect<unknown>) =>
+        Effect.map(
+          Effect.exit(
+            runAs(way, agent, "go").pipe(
+              Effect.provide(anys.toLayer({ any: () => answer })),
+              Effect.provide(ModelScripted.layer([ModelScripted.toolCall("any")]))
+            )
+          ),
+          (exit) => {
+            const error = failureOf(exit)
+            assert.strictEqual(error.reason._tag, "ToolDefect")
+            return error.message as string
+          }
+        )
+      return Effect.gen(function*() {
+        const circular: Record<string, unknown> = {}
+        circular["self"] = circular
+        for (const answer of [circular, 1n, () => 1]) {
+          assert.include(yield* messageOf(Effect.succeed(answer)), "is not JSON")
+        }
+        assert.include(yield* messageOf(Effect.die(Object.create(null))), "died: {}")
+      })
+    })
+
+    it.effect("ends what a handler forked with its call, whether it was the only one or not", () => {
+      const Fork = Tool.make("fork", { success: Schema.String })
+      const forks = Toolkit.make(Fork)
+      let ended = 0
+      const endedAtRequest: Array<number> = []
+      const fork = forks.toLayer({
+        fork: () =>
+          Effect.as(
+            Effect.forkChild(Effect.onInterrupt(Effect.never, () => Effect.sync(() => ++ended)), {
+              startImmediately: true
+            }),
+            "forked"
+          )
+      })
+      const one = { name: "fork" }
+      const script = [[one], [], [one, one], [], [one, one, one], []]
+      return Effect.gen(function*() {
+        const agent = Agent.make({ name: "a", toolkit: forks })
+        yield* runAs(way, agent, "one call")
+        yield* runAs(way, agent, "two calls, one after the other", { toolConcurrency: 1 })
+        yield* runAs(way, agent, "three calls at once")
+        assert.deepStrictEqual(endedAtRequest, [0, 1, 1, 3, 3, 6])
+      }).pipe(Effect.provide([
+        fork,
+        ModelScripted.layer((_request, n) => {
+          endedAtRequest.push(ended)
+          const calls = script[n - 1]!
+          return calls.length === 0 ? ModelScripted.text("done") : ModelScripted.calls(calls)
+        })
+      ]))
+    })
 
     it.effect("passes a model's failure on as it is", () =>
       Effect.gen(function*() {
@@ -496,6 +594,40 @@ describe("what has no Layer", () => {
 })
 
 describe("a provider that breaks its promise", () => {
+  for (const way of ways) {
+    it.effect(`answers ${way} with InvalidOutput, whatever it made up`, () =>
+      Effect.gen(function*() {
+        const call = Item.functionCall({ callId: "c", name: "add", arguments: "{}" })
+        const right = { output: [call], usage: Usage.zero, status: "completed" }
+        const wrong: ReadonlyArray<unknown> = [
+          undefined,
+          { ...right, output: undefined },
+          { ...right, output: [null] },
+          { ...right, output: [{ ...call, call_id: "" }] },
+          { ...right, output: [{ ...call, arguments: undefined }] },
+          { ...right, usage: undefined },
+          { ...right, usage: { ...Usage.zero, inputTokens: NaN } }
+        ]
+        for (const response of wrong) {
+          const model: ModelProvider.Model = {
+            name: "m",
+            provider: "broken",
+            respond: () => Effect.succeed(response as ModelProvider.ModelResponse),
+            stream: () => Stream.make({ _tag: "Completed", response: response as ModelProvider.ModelResponse })
+          }
+          const exit = yield* Effect.exit(
+            runAs(way, calculator, "hi", { maxTurns: 1 }).pipe(
+              Effect.provide([
+                handlers,
+                Layer.succeed(ModelProvider.ModelProvider, { getModel: () => Effect.succeed(model) })
+              ])
+            )
+          )
+          assert.strictEqual(failureOf(exit)?.reason._tag, "InvalidOutput", JSON.stringify(response))
+        }
+      }))
+  }
+
   it.effect("a stream without its terminal event is InvalidOutput", () =>
     Effect.gen(function*() {
       const model: ModelProvider.Model = {

@@ -1,5 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Agent, Ids, Item, ModelScripted, RunJournal, Runner, Session, SessionError, SessionMemory } from "agent-layers"
+import {
+  Agent,
+  Ids,
+  Item,
+  ModelProvider,
+  ModelScripted,
+  RunJournal,
+  Runner,
+  Session,
+  SessionError,
+  SessionMemory
+} from "agent-layers"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Schema } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
@@ -180,10 +191,11 @@ for (const way of ways) {
             return (request.input as ReadonlyArray<Item.Item>).map((item) => Item.text(item) || item.type)
           })
         assert.deepStrictEqual(yield* seen(5), ["more", "of it", "go"])
+        assert.deepStrictEqual(yield* seen(3.5), ["go", "ok", "go"])
         assert.deepStrictEqual(yield* seen(0), ["go"])
         assert.deepStrictEqual(yield* seen(1), ["go"])
-        assert.deepStrictEqual((yield* seen(100)).length, 14)
-        assert.strictEqual((yield* load("c")).items.length, 15)
+        assert.deepStrictEqual((yield* seen(100)).length, 16)
+        assert.strictEqual((yield* load("c")).items.length, 17)
       }).pipe(
         Effect.provide([
           handlers,
@@ -253,6 +265,45 @@ for (const way of ways) {
         ModelScripted.layer(({ input }) =>
           ModelScripted.delayed("10 millis", ModelScripted.text(`saw ${input.length}`))
         )
+      ]))
+    })
+
+    it.effect("without versions is refused to a run inside of one that holds it, which would wait forever", () => {
+      const Ask = Tool.make("ask", {
+        parameters: Schema.Struct({ conversationId: Schema.String }),
+        success: Schema.String,
+        dependencies: [ModelProvider.ModelProvider, Session.Session]
+      })
+      const asking = Toolkit.make(Ask)
+      const inner = Agent.make({ name: "inner" })
+      const ask = asking.toLayer({
+        ask: ({ conversationId }) =>
+          runAs(way, inner, "hi", { conversationId }).pipe(
+            Effect.map((result) => result.finalOutput),
+            Effect.catch((error) => Effect.succeed(String(error.message)))
+          )
+      })
+      const least = Layer.sync(Session.Session, () =>
+        Session.make({
+          backend: "least",
+          load: () => Effect.succeed({ entries: [] }),
+          save: () => Effect.void
+        }))
+      return Effect.gen(function*() {
+        const outer = Agent.make({ name: "outer", toolkit: asking })
+        const result = yield* runAs(way, outer, "go", { conversationId: "c" })
+        const [same, other] = result.items.filter(Item.isFunctionCallOutput).map((item) => String(item.output))
+        assert.include(same!, `conversationId is "c", which a run is busy with`)
+        assert.strictEqual(other, "from inside")
+      }).pipe(Effect.provide([
+        ask,
+        least,
+        ModelScripted.layer([
+          ModelScripted.toolCall("ask", { conversationId: "c" }),
+          ModelScripted.toolCall("ask", { conversationId: "d" }),
+          ModelScripted.text("from inside"),
+          ModelScripted.text("done")
+        ])
       ]))
     })
 

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ModelError from "../../services/ModelError.ts"
 import type { ModelEvent, ModelRequest } from "../../services/ModelProvider.ts"
@@ -9,6 +10,15 @@ import * as Usage from "../../services/Usage.ts"
 import type { Emit, Run } from "./state.ts"
 
 const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
+
+const invalid = (run: Run, description: string) =>
+  Effect.fail(
+    new ModelError.ModelError({
+      provider: run.model.provider,
+      model: run.model.name,
+      reason: new ModelError.InvalidOutput({ description, isPartial: run.emit !== undefined })
+    })
+  )
 
 /** Drains the stream into the consumer, chunk by chunk, and answers with the response at its end. */
 const streamed = (
@@ -28,18 +38,21 @@ const streamed = (
     }
     return Effect.flatMap(Stream.runForEachArray(run.model.stream(request), forward), () =>
       response === undefined
-        ? Effect.fail(
-          new ModelError.ModelError({
-            provider: run.model.provider,
-            model: run.model.name,
-            reason: new ModelError.InvalidOutput({
-              description: "The stream ended without a completed response",
-              isPartial: true
-            })
-          })
-        )
+        ? invalid(run, "The stream ended without a completed response")
         : Effect.succeed(response))
   })
+
+const isResponse = Schema.is(ModelResponse)
+const decodeResponse = Schema.decodeUnknownEffect(ModelResponse)
+
+/** A provider is anybody's code, and what it answers is kept, shown and sent back. */
+const checked = (run: Run, response: ModelResponse): Effect.Effect<ModelResponse, ModelError.ModelError> =>
+  isResponse(response)
+    ? Effect.succeed(response)
+    : Effect.catch(
+      decodeResponse(response),
+      (issue) => invalid(run, `The response is not what ModelResponse says: ${issue.message}`)
+    )
 
 /** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
 export const callModel = Effect.fnUntraced(function*(run: Run) {
@@ -57,7 +70,11 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
   }
   const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)
   const response = yield* Tracer.withSpan(
-    run.journal.step({ runId: run.id, name: `model/${run.turn}` }, schemas, call),
+    run.journal.step(
+      { runId: run.id, name: `model/${run.turn}` },
+      schemas,
+      Effect.flatMap(call, (response) => checked(run, response))
+    ),
     () => ({
       _tag: "Generation" as const,
       provider: run.model.provider,

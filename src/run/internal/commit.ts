@@ -1,3 +1,4 @@
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
@@ -37,13 +38,28 @@ export const maintain = (run: Run): Effect.Effect<void> =>
     : Effect.catch(run.session.maintain(run.conversationId), (error) =>
       Effect.logWarning("The conversation was stored, but its maintenance failed", error))
 
-const locks = new WeakMap<Session["Service"], Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>>()
+interface Lock {
+  readonly semaphore: Semaphore.Semaphore
+  users: number
+}
 
-/** Without versions a second run cannot be noticed, so that runs on one conversation wait for each other. */
+const locks = new WeakMap<Session["Service"], Map<string, Lock>>()
+
+/** What the runs hold that this fiber is inside of: one of their tools may run an agent. */
+const Held: Context.Reference<ReadonlyArray<Lock>> = Context.Reference<ReadonlyArray<Lock>>(
+  "agent-layers/run/internal/commit/Held",
+  { defaultValue: () => [] }
+)
+
+/**
+ * Without versions a second run cannot be noticed, so that runs on one conversation wait for each other. One inside
+ * the other would wait forever, and is `refused`.
+ */
 export const serialised = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   session: Session["Service"],
-  conversationId: string
+  conversationId: string,
+  refused: Effect.Effect<never, E>
 ): Effect.Effect<A, E, R> =>
   session.capabilities.versions ? effect : Effect.acquireUseRelease(
     Effect.sync(() => {
@@ -56,7 +72,11 @@ export const serialised = <A, E, R>(
       lock.users++
       return { conversations, lock }
     }),
-    ({ lock }) => lock.semaphore.withPermit(effect),
+    ({ lock }) =>
+      Effect.flatMap(Held, (held) =>
+        held.includes(lock)
+          ? refused
+          : lock.semaphore.withPermit(Effect.provideService(effect, Held, [...held, lock]))),
     ({ conversations, lock }) =>
       Effect.sync(() => {
         if (--lock.users === 0) conversations.delete(conversationId)

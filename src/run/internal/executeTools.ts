@@ -81,7 +81,12 @@ export const handle = (
 const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
 const asText = (encoded: unknown): string =>
-  typeof encoded === "string" ? encoded : encoded === undefined ? "" : Result.getOrElse(toJson(encoded), String)
+  typeof encoded === "string"
+    ? encoded
+    : encoded === undefined
+    ? ""
+    : Result.getOrThrowWith(toJson(encoded), () =>
+      new Error("what it answered is not JSON: give the tool a schema that encodes to JSON"))
 
 const contentPart = (part: Prompt.ToolModelOutputPart): ContentPart => {
   if (part.type === "text") return { type: "input_text", text: part.text }
@@ -172,15 +177,19 @@ const executeTool = (run: Run, call: FunctionCall, isCutOff: boolean) => {
 
 /**
  * Runs the tools that a response asks for, at the same time, and gives their outputs in the order of the calls. A
- * response that was cut off starts no tool: its calls may be cut off too.
+ * response that was cut off starts no tool: its calls may be cut off too. Each call has a fiber of its own, alone or
+ * not, so that what a handler forks ends with it.
  */
 export const executeTools = (
   run: Run,
   calls: ReadonlyArray<FunctionCall>,
   isCutOff: boolean
-): Effect.Effect<ReadonlyArray<Item>, RunError.RunError> =>
-  calls.length === 1
-    ? Effect.map(executeTool(run, calls[0]!, isCutOff), (output) => [output])
-    : Effect.forEach(calls, (call) => executeTool(run, call, isCutOff), {
-      concurrency: run.options.toolConcurrency ?? "unbounded"
-    })
+): Effect.Effect<ReadonlyArray<Item>, RunError.RunError> => {
+  const { toolConcurrency = "unbounded" } = run.options
+  const execute = (some: ReadonlyArray<FunctionCall>, concurrency: number | "unbounded") =>
+    Effect.forEach(some, (call) => executeTool(run, call, isCutOff), { concurrency })
+  // With a concurrency of 1 `forEach` forks nothing.
+  return toolConcurrency === 1
+    ? Effect.map(Effect.forEach(calls, (call) => execute([call], "unbounded")), (outputs) => outputs.flat())
+    : execute(calls, toolConcurrency)
+}

@@ -16,6 +16,9 @@ export interface PlannedTool {
 
 /** What of an agent is the same in every run of it. */
 export interface Plan {
+  /** Why it cannot be run. */
+  readonly refused: string | undefined
+  /** Those that have a handler: a hosted tool is the provider's own affair. */
   readonly tools: ReadonlyMap<string, PlannedTool>
   readonly definitions: ReadonlyArray<ToolDefinition> | undefined
   readonly output: {
@@ -74,6 +77,13 @@ const planOutput = (agent: Agent.Any): Plan["output"] => {
   }
 }
 
+/** A tool that somebody has to approve must not run as if nobody had. */
+const refusedTool = ({ name, needsApproval = false }: Tool.Any): string | undefined =>
+  needsApproval === false
+    ? undefined
+    : `Tool "${name}" has needsApproval, and a run cannot ask for an approval: leave the tool out, ` +
+      "or ask in its handler and leave needsApproval out"
+
 const plans = new WeakMap<Agent.Any, Plan>()
 
 /** Plans are kept for as long as their agent, so that a run does not pay for schemas again. */
@@ -81,8 +91,10 @@ export const planOf = (agent: Agent.Any): Plan => {
   let plan = plans.get(agent)
   if (plan === undefined) {
     const tools = Object.values(agent.tools).map(planTool)
+    const handled = tools.filter(({ tool }) => !Tool.isProviderDefined(tool) || tool.requiresHandler)
     plan = {
-      tools: new Map(tools.map((planned) => [planned.tool.name, planned])),
+      refused: tools.map(({ tool }) => refusedTool(tool)).find((reason) => reason !== undefined),
+      tools: new Map(handled.map((planned) => [planned.tool.name, planned])),
       definitions: tools.length === 0 ? undefined : tools.map((planned) => planned.definition),
       output: planOutput(agent)
     }

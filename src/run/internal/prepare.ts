@@ -57,7 +57,8 @@ export const prepare = Effect.fnUntraced(function*(
   conversationId: string | undefined,
   emit: Emit | undefined
 ): Effect.fn.Return<Run, RunError | ModelError | SessionError, ModelProvider> {
-  const wrong = invalid(input, options)
+  const plan = planOf(agent)
+  const wrong = invalid(input, options) ?? plan.refused
   if (wrong !== undefined) {
     return yield* new RunError({ agent: agent.name, runId: id, reason: new InvalidOptions({ description: wrong }) })
   }
@@ -68,14 +69,15 @@ export const prepare = Effect.fnUntraced(function*(
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
-  const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
+  const isCut = options.maxItems !== undefined && loaded !== undefined &&
+    loaded.items.length >= Math.floor(options.maxItems)
   const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
   const history = History.repair(stored, incoming)
   const items = history.concat(incoming)
   return {
     id,
     agent,
-    plan: planOf(agent),
+    plan,
     model,
     settings: mergeSettings(agent.settings, options.settings),
     options,

@@ -61,6 +61,12 @@ const loop = Effect.fnUntraced(function*(run: Run) {
   )
 })
 
+const nested = (conversationId: string) =>
+  new RunError.InvalidOptions({
+    description: `conversationId is "${conversationId}", which a run is busy with that this one is inside of: ` +
+      "give the inner run a conversation of its own"
+  })
+
 const start = Effect.fnUntraced(function*(
   agent: Agent.Any,
   input: RunInput,
@@ -82,7 +88,16 @@ const start = Effect.fnUntraced(function*(
     ? whole
     : Effect.flatMap(
       Effect.context<never>(),
-      (context) => Effect.flatMap(sessionOf(context), (session) => serialised(whole, session, conversationId))
+      (context) =>
+        Effect.flatMap(sessionOf(context), (session) =>
+          serialised(
+            whole,
+            session,
+            conversationId,
+            Effect.suspend(() =>
+              Effect.fail(new RunError.RunError({ agent: agent.name, runId: id, reason: nested(conversationId) }))
+            )
+          ))
     )
   return yield* Tracer.withSpan(
     inTurn,
@@ -118,7 +133,8 @@ export const stream = (
   options: StreamOptions = {}
 ): Stream.Stream<RunEvent<any>, any, any> =>
   Stream.unwrap(Effect.gen(function*() {
-    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(Math.max(1, options.bufferSize ?? 1024))
+    const { bufferSize = 1024 } = options
+    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(bufferSize >= 1 ? bufferSize : 1)
     const emit: Emit = (events) => Effect.asVoid(Queue.offerAll(queue, events))
     yield* start(agent, input, options, emit).pipe(
       Effect.flatMap((result) => emit([{ _tag: "Completed", result }])),
