@@ -183,7 +183,8 @@ describe("files of a sandbox", () => {
       }
       const sandbox = yield* SandboxUnconfined.make({ root })
       let longest = 0
-      let last = performance.now()
+      const start = performance.now()
+      let last = start
       const ticking = setInterval(() => {
         const now = performance.now()
         longest = Math.max(longest, now - last)
@@ -193,8 +194,8 @@ describe("files of a sandbox", () => {
       assert.lengthOf(yield* one.list("", { isRecursive: true }), 4 * 251)
       yield* one.remove("0", { isRecursive: true })
       clearInterval(ticking)
-      // Far below what all of it takes, and far above what a busy machine adds.
-      assert.isBelow(longest, 250)
+      // Far below what all of it takes, which a busy machine stretches as well.
+      assert.isBelow(longest, Math.max(250, (performance.now() - start) / 3))
     }))
 
   it("whose failure may pass are worth another try", () => {
