@@ -243,6 +243,33 @@ for (const way of ways) {
         ]))
       ))
 
+    it.effect("asks for no strictness where anything may stand, which the service would refuse", () =>
+      Effect.gen(function*() {
+        const open = [
+          Schema.Unknown,
+          Schema.Struct({ a: Schema.Array(Schema.Json) }),
+          Schema.Struct({ a: Schema.NullOr(Schema.Struct({})) }),
+          Schema.Struct({ a: Schema.Record(Schema.String, Schema.Any) })
+        ]
+        const closed = [
+          Schema.String,
+          Schema.Struct({ a: Schema.Array(Schema.NullOr(Schema.Literals(["x", "y"]))) }),
+          Schema.Union([Schema.Struct({ a: Schema.Number }), Schema.Boolean])
+        ]
+        for (const output of [...open, ...closed]) {
+          yield* Effect.exit(runAs(way, Agent.make({ name: "a", output: output as Schema.Codec<unknown> }), "go"))
+        }
+        const requests = yield* ModelScripted.requests
+        assert.deepStrictEqual(requests.map((request) => request.outputSchema!.strict), [
+          ...open.map(() => false),
+          ...closed.map(() => true)
+        ])
+        const loose = yield* runAs(way, Agent.make({ name: "a", output: Schema.Unknown }), "go").pipe(
+          Effect.provide(ModelScripted.layer([ModelScripted.text(`{"response":{"any":[1]}}`)]))
+        )
+        assert.deepStrictEqual(loose.finalOutput, { any: [1] })
+      }).pipe(Effect.provide(ModelScripted.layer(() => ModelScripted.text("no JSON")))))
+
     it.effect("fails with InvalidFinalOutput, the answer in its state, and stores nothing of it", () =>
       Effect.gen(function*() {
         const agent = Agent.make({ name: "a", output: Schema.Struct({ n: Schema.Number }) })

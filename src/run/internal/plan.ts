@@ -1,6 +1,7 @@
 import * as OpenAiStructuredOutput from "effect/ai/OpenAiStructuredOutput"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
+import type { JsonSchema } from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import type { OutputSchema, ToolDefinition } from "../../services/ModelProvider.ts"
 import type * as Agent from "../Agent.ts"
@@ -29,10 +30,20 @@ export interface Plan {
 
 type AnySchema = Schema.Codec<any, any>
 
-/** The schema held to what OpenAI's strict mode takes, where it can be; other providers understand it too. */
+const isTyped = (schema: JsonSchema): boolean => {
+  const { $defs = {}, anyOf = [], items = [], properties = {} } = schema as { readonly [key: string]: object }
+  return ["type", "anyOf", "enum", "const", "$ref"].some((key) => key in schema) &&
+    [$defs, anyOf, properties, [items].flat()].every((children) => Object.values(children).every(isTyped))
+}
+
+/**
+ * The schema held to what OpenAI's strict mode takes, where it can be; other providers understand it too. It cannot be
+ * where anything at all may stand: the service wants a type everywhere.
+ */
 const strictly = (schema: AnySchema) => {
   try {
-    return OpenAiStructuredOutput.toCodecOpenAI(schema)
+    const strict = OpenAiStructuredOutput.toCodecOpenAI(schema)
+    return isTyped(strict.jsonSchema) ? strict : undefined
   } catch {
     return undefined
   }
