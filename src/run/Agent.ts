@@ -32,6 +32,7 @@ export interface Agent<out Output, out E = never, out R = never> {
   readonly output: Schema.Constraint | undefined
   readonly model: string | undefined
   readonly settings: ModelSettings | undefined
+  readonly resetToolChoice: boolean
   readonly prompt: ModelRequest["prompt"]
 }
 
@@ -62,6 +63,13 @@ export interface Options<
   /** The name that `ModelProvider` resolves. Absent: the provider's default; a run may name another. */
   readonly model?: string | undefined
   readonly settings?: ModelSettings | undefined
+  /**
+   * Whether a `toolChoice` that forces a tool holds only until a tool was called. A model that is forced in every turn
+   * never answers, and the run ends with `MaxTurnsExceeded`.
+   *
+   * @default true
+   */
+  readonly resetToolChoice?: boolean | undefined
   /** A prompt stored at the provider. */
   readonly prompt?: ModelRequest["prompt"]
 }
@@ -89,6 +97,7 @@ export const make = <
   output: options.output,
   model: options.model,
   settings: options.settings,
+  resetToolChoice: options.resetToolChoice ?? true,
   prompt: options.prompt
 })
 

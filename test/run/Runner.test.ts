@@ -367,6 +367,37 @@ for (const way of ways) {
         )
       ))
 
+    it.effect("forces a tool until one was called, or in every turn where that is asked for", () =>
+      Effect.gen(function*() {
+        const settings = { toolChoice: "required", temperature: 0.5 } as const
+        yield* runAs(way, Agent.make({ name: "a", toolkit: kit, settings }), "go")
+        const requests = yield* ModelScripted.requests
+        assert.deepStrictEqual(requests.map((request) => request.settings?.toolChoice), ["required", undefined])
+        assert.strictEqual(requests[1]!.settings?.temperature, 0.5)
+        yield* runAs(way, Agent.make({ name: "a", toolkit: kit, settings, resetToolChoice: false }), "go")
+        const later = (yield* ModelScripted.requests).slice(2)
+        assert.deepStrictEqual(later.map((request) => request.settings?.toolChoice), ["required", "required"])
+      }).pipe(Effect.provide([
+        handlers,
+        ModelScripted.layer([
+          ModelScripted.toolCall("add", { a: 1, b: 2 }),
+          ModelScripted.text("3"),
+          ModelScripted.toolCall("add", { a: 1, b: 2 }),
+          ModelScripted.text("3")
+        ])
+      ])))
+
+    it.effect("fails where the answer was cut off before it began", () =>
+      Effect.gen(function*() {
+        const error = failureOf(yield* Effect.exit(runAs(way, plain, "go")))
+        assert.strictEqual(error.reason._tag, "InvalidOutput")
+        assert.include(error.message, "max_output_tokens")
+      }).pipe(
+        Effect.provide(
+          ModelScripted.layer([ModelScripted.incomplete("max_output_tokens", ModelScripted.items([]))])
+        )
+      ))
+
     it.effect("runs instructions before every model call, with their requirements and errors", () => {
       class Profile extends Context.Service<Profile, { readonly name: string }>()("test/Profile") {}
       let asked = 0
@@ -491,6 +522,25 @@ for (const way of ways) {
           assert.include(error.message, `Tool "erase" has needsApproval`)
         }
         assert.deepStrictEqual(yield* ModelScripted.requests, [])
+      }).pipe(Effect.provide(ModelScripted.layer([]))))
+
+    it.effect("refuses an agent with a provider's tool that a handler would have to run", () =>
+      Effect.gen(function*() {
+        const Shell = Tool.providerDefined({
+          id: "openai.local_shell",
+          customName: "Shell",
+          providerName: "local_shell",
+          args: Schema.Struct({}),
+          parameters: Schema.Struct({ command: Schema.String }),
+          success: Schema.String,
+          requiresHandler: true
+        })
+        const shells = Toolkit.make(Shell({}))
+        const agent = Agent.make({ name: "a", toolkit: shells })
+        const shell = shells.toLayer({ Shell: () => Effect.succeed("done") })
+        const error = failureOf(yield* Effect.exit(Effect.provide(runAs(way, agent, "go"), shell)))
+        assert.strictEqual(error.reason._tag, "InvalidOptions")
+        assert.include(error.message, `Tool "Shell" is defined by a provider`)
       }).pipe(Effect.provide(ModelScripted.layer([]))))
 
     it.effect("tells the model that a hosted tool is none of its functions", () =>

@@ -307,39 +307,42 @@ for (const way of ways) {
       ]))
     })
 
-    it.effect("is maintained after the last commit, and a failure of that is only logged", () => {
-      const order: Array<string> = []
-      const layer = Layer.effect(
-        Session.Session,
-        Session.Session.use((inner) =>
-          Effect.succeed({
-            ...inner,
-            saveItems: (id: string, items: ReadonlyArray<Item.Item>, options?: Session.SaveOptions) =>
-              Effect.tap(inner.saveItems(id, items, options), () => Effect.sync(() => order.push("save"))),
-            maintain: (id: string) =>
-              Effect.andThen(
-                Effect.sync(() => order.push(`maintain ${id}`)),
-                Effect.fail(
-                  new SessionError.SessionError({
-                    backend: "test",
-                    operation: "maintain",
-                    reason: new SessionError.Unavailable({ description: "away", isOutcomeUnknown: false })
-                  })
+    it.effect.each(["fails", "dies"])(
+      "is maintained after the last commit, and what %s there is only logged",
+      (how) => {
+        const order: Array<string> = []
+        const layer = Layer.effect(
+          Session.Session,
+          Session.Session.use((inner) =>
+            Effect.succeed({
+              ...inner,
+              saveItems: (id: string, items: ReadonlyArray<Item.Item>, options?: Session.SaveOptions) =>
+                Effect.tap(inner.saveItems(id, items, options), () => Effect.sync(() => order.push("save"))),
+              maintain: (id: string) =>
+                Effect.andThen(
+                  Effect.sync(() => order.push(`maintain ${id}`)),
+                  how === "dies" ? Effect.die(new Error("bug")) : Effect.fail(
+                    new SessionError.SessionError({
+                      backend: "test",
+                      operation: "maintain",
+                      reason: new SessionError.Unavailable({ description: "away", isOutcomeUnknown: false })
+                    })
+                  )
                 )
-              )
-          })
-        )
-      ).pipe(Layer.provide(SessionMemory.layer))
-      return Effect.gen(function*() {
-        const result = yield* runAs(way, agent, "go", { conversationId: "c" })
-        assert.strictEqual(result.finalOutput, "done")
-        assert.deepStrictEqual(order, ["save", "save", "maintain c"])
-      }).pipe(Effect.provide([
-        handlers,
-        layer,
-        ModelScripted.layer([ModelScripted.toolCall("echo", { text: "a" }), ModelScripted.text("done")])
-      ]))
-    })
+            })
+          )
+        ).pipe(Layer.provide(SessionMemory.layer))
+        return Effect.gen(function*() {
+          const result = yield* runAs(way, agent, "go", { conversationId: "c" })
+          assert.strictEqual(result.finalOutput, "done")
+          assert.deepStrictEqual(order, ["save", "save", "maintain c"])
+        }).pipe(Effect.provide([
+          handlers,
+          layer,
+          ModelScripted.layer([ModelScripted.toolCall("echo", { text: "a" }), ModelScripted.text("done")])
+        ]))
+      }
+    )
   })
 }
 

@@ -3,7 +3,7 @@ import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ModelError from "../../services/ModelError.ts"
-import type { ModelEvent, ModelRequest } from "../../services/ModelProvider.ts"
+import type { ModelEvent, ModelRequest, ModelSettings } from "../../services/ModelProvider.ts"
 import { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
@@ -54,6 +54,15 @@ const checked = (run: Run, response: ModelResponse): Effect.Effect<ModelResponse
       (issue) => invalid(run, `The response is not what ModelResponse says: ${issue.message}`)
     )
 
+/** A tool that must be called is called once: a model that must call one in every turn never gives an answer. */
+const settingsOf = (run: Run): ModelSettings | undefined => {
+  const choice = run.settings?.toolChoice
+  const isForced = choice !== undefined && choice !== "auto" && choice !== "none"
+  return isForced && run.agent.resetToolChoice && run.hasUsedTools
+    ? { ...run.settings, toolChoice: undefined }
+    : run.settings
+}
+
 /** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
 export const callModel = Effect.fnUntraced(function*(run: Run) {
   const { instructions } = run.agent
@@ -62,7 +71,7 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
       ? yield* instructions as Effect.Effect<string, unknown>
       : instructions,
     input: run.items.slice(),
-    settings: run.settings,
+    settings: settingsOf(run),
     tools: run.plan.definitions,
     outputSchema: run.plan.output?.schema,
     tracing: run.tracing,

@@ -49,7 +49,18 @@ export const decide = (
   }
   if (calls.length > 0) return Effect.succeed({ _tag: "RunTools", calls })
   const message = response.output.findLast(isMessage)
-  if (message === undefined) return Effect.succeed({ _tag: "RunAgain" })
+  if (message === undefined) {
+    return response.status === "incomplete"
+      ? failed(
+        run,
+        new ModelError.InvalidOutput({
+          description: `it was cut off before there was anything to answer with: ${
+            response.incompleteReason ?? "no reason given"
+          }`
+        })
+      )
+      : Effect.succeed({ _tag: "RunAgain" })
+  }
   const refused = refusal(message)
   const answer = text(message)
   const { output } = run.plan

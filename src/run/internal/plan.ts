@@ -88,12 +88,15 @@ const planOutput = (agent: Agent.Any): Plan["output"] => {
   }
 }
 
-/** A tool that somebody has to approve must not run as if nobody had. */
-const refusedTool = ({ name, needsApproval = false }: Tool.Any): string | undefined =>
-  needsApproval === false
-    ? undefined
-    : `Tool "${name}" has needsApproval, and a run cannot ask for an approval: leave the tool out, ` +
+/** What a run would do wrong rather than not at all: run what nobody approved, or leave a call without its answer. */
+const refusedTool = (tool: Tool.Any): string | undefined =>
+  (tool.needsApproval ?? false) !== false
+    ? `Tool "${tool.name}" has needsApproval, and a run cannot ask for an approval: leave the tool out, ` +
       "or ask in its handler and leave needsApproval out"
+    : Tool.isProviderDefined(tool) && tool.requiresHandler
+    ? `Tool "${tool.name}" is defined by a provider and run by a handler, which a run cannot do: ` +
+      "use a tool of your own in its place"
+    : undefined
 
 const plans = new WeakMap<Agent.Any, Plan>()
 
@@ -102,7 +105,7 @@ export const planOf = (agent: Agent.Any): Plan => {
   let plan = plans.get(agent)
   if (plan === undefined) {
     const tools = Object.values(agent.tools).map(planTool)
-    const handled = tools.filter(({ tool }) => !Tool.isProviderDefined(tool) || tool.requiresHandler)
+    const handled = tools.filter(({ tool }) => !Tool.isProviderDefined(tool))
     plan = {
       refused: tools.map(({ tool }) => refusedTool(tool)).find((reason) => reason !== undefined),
       tools: new Map(handled.map((planned) => [planned.tool.name, planned])),

@@ -97,6 +97,7 @@ export const prepare = Effect.fnUntraced(function*(
     version: session === undefined ? undefined : loaded?.version ?? 0,
     turn: 0,
     usage: Usage.zero,
+    hasUsedTools: false,
     responses: [],
     calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call]))
   }

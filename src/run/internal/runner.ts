@@ -12,10 +12,11 @@ import * as RunError from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import type { RunResult } from "../RunResult.ts"
 import { callModel } from "./callModel.ts"
-import { commit, maintain, serialised } from "./commit.ts"
+import { commit, maintain } from "./commit.ts"
 import { decide } from "./decide.ts"
 import { executeTools } from "./executeTools.ts"
 import { conversationOf, prepare, sessionOf } from "./prepare.ts"
+import { serialised } from "./serialise.ts"
 import type { Emit, Run } from "./state.ts"
 import { fail, resultOf, stateOf } from "./state.ts"
 
@@ -29,6 +30,7 @@ const takeTurn = Effect.fnUntraced(function*(run: Run) {
   const outputs = next._tag === "RunTools"
     ? yield* executeTools(run, next.calls, response.status === "incomplete")
     : []
+  if (outputs.length > 0) run.hasUsedTools = true
   const made = History.repair(response.output.concat(outputs))
   for (const item of made) run.items.push(item)
   if (run.items.length > before) yield* commit(run)

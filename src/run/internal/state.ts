@@ -43,6 +43,7 @@ export interface Run {
   /** The turn under way, counted from 1; 0 before the first. */
   turn: number
   usage: Usage
+  hasUsedTools: boolean
   readonly responses: Array<ModelResponse>
   /** Every tool call of the conversation by its id, so that none is run twice. */
   readonly calls: Map<string, FunctionCall>
