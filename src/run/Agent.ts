@@ -74,6 +74,11 @@ export interface Options<
   readonly prompt?: ModelRequest["prompt"]
 }
 
+/** `Tool.HandlersFor`, tool by tool, so that the compiler prints `Handler<"add">` and not the whole toolkit. */
+type HandlersOf<Tools extends Record<string, Tool.Any>> = {
+  [Name in keyof Tools]: Tool.HandlersFor<{ readonly tool: Tools[Name] }>
+}[keyof Tools]
+
 /**
  * Makes an agent. Output, errors and requirements are inferred.
  *
@@ -88,7 +93,7 @@ export const make = <
 >(options: Options<Output, Tools, EI, RI>): Agent<
   Output,
   EI,
-  RI | Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]>
+  RI | HandlersOf<Tools> | Tool.HandlerServices<Tools[keyof Tools]>
 > => ({
   [TypeId]: variance,
   name: options.name,

@@ -1,5 +1,5 @@
 /**
- * What a finished run leaves. Always complete: what stops a run short is an error.
+ * What a finished run leaves. All members are there: what stops a run short is an error.
  *
  * @since 0.1.0
  */
@@ -13,6 +13,8 @@ import type { Usage } from "../services/Usage.ts"
  */
 export interface RunResult<out Output> {
   readonly finalOutput: Output
+  /** Why the final text was cut off, where it was: `max_output_tokens`, … Structured output that was is an error. */
+  readonly incompleteReason: string | undefined
   readonly runId: string
   /** The agent that gave the final answer. */
   readonly lastAgent: string

@@ -29,7 +29,9 @@ import type { RunResult } from "./RunResult.ts"
  *
  * Fails with `RunError` where the run is stopped short (its reasons carry the state to go on from), with `ModelError`
  * where the model does not answer, with `SessionError` where the conversation cannot be loaded or committed, and with
- * what the agent's own instructions fail with. Nothing is retried here; Layers do that.
+ * what the agent's own instructions fail with. Nothing is retried here: wrap the run in
+ * `Effect.retry({ while: (error) => … })`, or its model provider in a Layer that retries; an error's `isRetryable` says
+ * whether that may help, a `ModelError`'s `reason.isPartial` whether something was already visible.
  *
  * @category running
  * @since 0.1.0

@@ -387,14 +387,42 @@ for (const way of ways) {
         ])
       ])))
 
-    it.effect("fails where the answer was cut off before it began", () =>
+    it.effect("fails where the answer was cut off before it began, or is nothing", () =>
       Effect.gen(function*() {
-        const error = failureOf(yield* Effect.exit(runAs(way, plain, "go")))
+        const reasonOf = Effect.map(Effect.exit(runAs(way, plain, "go")), (exit) => failureOf(exit).reason)
+        for (const said of ["max_output_tokens", "answered with nothing", "answered with nothing"]) {
+          const reason = yield* reasonOf
+          assert.strictEqual(reason._tag, "InvalidOutput")
+          assert.include(reason.message, said)
+        }
+        assert.strictEqual((yield* ModelScripted.requests).length, 3)
+      }).pipe(
+        Effect.provide(
+          ModelScripted.layer([
+            ModelScripted.incomplete("max_output_tokens", ModelScripted.items([])),
+            ModelScripted.items([]),
+            ModelScripted.items([{ type: "reasoning", id: "rs_1", summary: [] }])
+          ])
+        )
+      ))
+
+    it.effect("says that a text was cut off, and does not decode a shape that was", () =>
+      Effect.gen(function*() {
+        const cut = yield* runAs(way, plain, "go")
+        assert.deepStrictEqual([cut.finalOutput, cut.incompleteReason], ["half an", "max_output_tokens"])
+        const whole = yield* runAs(way, plain, "go")
+        assert.deepStrictEqual([whole.finalOutput, whole.incompleteReason], ["whole", undefined])
+        const agent = Agent.make({ name: "a", output: Schema.Struct({ n: Schema.Number }) })
+        const error = failureOf(yield* Effect.exit(runAs(way, agent, "go")))
         assert.strictEqual(error.reason._tag, "InvalidOutput")
         assert.include(error.message, "max_output_tokens")
       }).pipe(
         Effect.provide(
-          ModelScripted.layer([ModelScripted.incomplete("max_output_tokens", ModelScripted.items([]))])
+          ModelScripted.layer([
+            ModelScripted.incomplete("max_output_tokens", ModelScripted.text("half an")),
+            ModelScripted.text("whole"),
+            ModelScripted.incomplete("max_output_tokens", ModelScripted.text("{\"n\":"))
+          ])
         )
       ))
 
@@ -505,10 +533,15 @@ for (const way of ways) {
         assert.include(yield* description({ maxTurns: 0 }), "maxTurns is 0")
         assert.include(yield* description({ maxTurns: 1.5 }), "maxTurns is 1.5")
         assert.include(yield* description({ toolConcurrency: -1 }), "toolConcurrency is -1")
+        assert.include(yield* description({ maxItems: -1 }), "maxItems is -1")
+        assert.include(yield* description({ maxItems: 1.5 }), "maxItems is 1.5")
+        assert.include(yield* description({ maxItems: NaN }), "maxItems is NaN")
         assert.include(yield* description({ bufferSize: 0 }), "bufferSize is 0")
         assert.include(yield* description({ bufferSize: NaN }), "bufferSize is NaN")
         assert.include(yield* description({ conversationId: "" }), "conversationId is empty")
         assert.include(yield* description({}, [Item.user("a"), { role: "robot" }]), "input[1] is not an item")
+        assert.include(yield* description({}, []), "there is nothing to answer")
+        assert.include(yield* description({ conversationId: "empty" }, []), "there is nothing to answer")
       }).pipe(Effect.provide([SessionMemory.layer, ModelScripted.layer([])])))
 
     it.effect("refuses an agent with a tool that needs an approval, before it asks the model", () =>

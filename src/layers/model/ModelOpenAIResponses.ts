@@ -78,15 +78,8 @@ export const make = Effect.fnUntraced(function*(
   // What is shorter is no secret but a word like "ollama" for a server that checks no key.
   const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
 
-  if (/^[a-z]+:\/\/[^/?#]*@/i.test(options.baseURL ?? "")) {
-    return yield* new ModelError({
-      provider,
-      reason: new InvalidRequest({
-        description: "the base URL holds a user name or password, which fetch refuses; send them in `headers`",
-        param: "baseURL"
-      })
-    })
-  }
+  const refused = refusedOption(key, options.baseURL)
+  if (refused !== undefined) return yield* new ModelError({ provider, reason: new InvalidRequest(refused) })
 
   const openai = yield* Effect.tryPromise({
     try: () => import("openai"),
@@ -146,6 +139,22 @@ export const make = Effect.fnUntraced(function*(
     getModel: (name) => Effect.sync(() => makeModel(server, name ?? options.model ?? defaultModel))
   })
 })
+
+/** What the client would only stumble over when the first request is made. */
+const refusedOption = (key: string, baseURL: string | undefined) => {
+  if (key === "") {
+    return { param: "apiKey", description: "apiKey is empty; a server that checks no key still needs one, any will do" }
+  }
+  if (baseURL === undefined) return undefined
+  const url = URL.canParse(baseURL) ? new URL(baseURL) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    return { param: "baseURL", description: "baseURL is no address of a server, such as http://localhost:11434/v1" }
+  }
+  return url.username === "" && url.password === "" ? undefined : {
+    param: "baseURL",
+    description: "baseURL holds a user name or password, which fetch refuses; send them in `headers`"
+  }
+}
 
 /** Compatible servers have their own shapes of errors; the client looks at one only and would drop the others. */
 const flatErrors =

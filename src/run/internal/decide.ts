@@ -35,6 +35,22 @@ const newCalls = (run: Run, response: ModelResponse): ReadonlyArray<FunctionCall
   return calls
 }
 
+const cutOff = (run: Run, response: ModelResponse) =>
+  failed(
+    run,
+    new ModelError.InvalidOutput({
+      description: `it was cut off before it was complete (${response.incompleteReason ?? "no reason given"})`
+    })
+  )
+
+/** A model that did something, hosted tools for instance, goes on; of one that did nothing the same would come again. */
+const unanswered = (run: Run, response: ModelResponse) =>
+  response.status === "incomplete"
+    ? cutOff(run, response)
+    : !response.output.some(isFunctionCall) && History.repair(response.output).length === 0
+    ? failed(run, new ModelError.InvalidOutput({ description: "the model answered with nothing" }))
+    : Effect.succeed<NextStep>({ _tag: "RunAgain" })
+
 /**
  * Tools come before a final answer. The answer is the last message; without one the model has not answered yet, and
  * the same goes for an empty text where a shape was asked for.
@@ -49,18 +65,7 @@ export const decide = (
   }
   if (calls.length > 0) return Effect.succeed({ _tag: "RunTools", calls })
   const message = response.output.findLast(isMessage)
-  if (message === undefined) {
-    return response.status === "incomplete"
-      ? failed(
-        run,
-        new ModelError.InvalidOutput({
-          description: `it was cut off before there was anything to answer with: ${
-            response.incompleteReason ?? "no reason given"
-          }`
-        })
-      )
-      : Effect.succeed({ _tag: "RunAgain" })
-  }
+  if (message === undefined) return unanswered(run, response)
   const refused = refusal(message)
   const answer = text(message)
   const { output } = run.plan
@@ -70,6 +75,7 @@ export const decide = (
   if (refused !== undefined) {
     return failed(run, new ModelError.Refused({ description: refused, isPartial: true }))
   }
+  if (response.status === "incomplete") return cutOff(run, response)
   if (answer === "") return Effect.succeed({ _tag: "RunAgain" })
   return Effect.matchEffect(output.decode(answer), {
     onSuccess: (finalOutput) => Effect.succeed<NextStep>({ _tag: "Finish", finalOutput }),

@@ -21,13 +21,16 @@ import type { Emit, Run } from "./state.ts"
 const isCount = (n: number) => Number.isInteger(n) && n > 0
 
 const invalid = (input: RunInput, options: StreamOptions): string | undefined => {
-  const { bufferSize, conversationId, maxTurns, toolConcurrency } = options
+  const { bufferSize, conversationId, maxItems, maxTurns, toolConcurrency } = options
   if (conversationId === "") return `conversationId is empty: name a conversation, or "new" for a new one`
   if (maxTurns !== undefined && !isCount(maxTurns)) {
     return `maxTurns is ${maxTurns}: it must be a whole number greater than 0`
   }
   if (typeof toolConcurrency === "number" && !isCount(toolConcurrency)) {
     return `toolConcurrency is ${toolConcurrency}: it must be a whole number greater than 0, or "unbounded"`
+  }
+  if (maxItems !== undefined && !(Number.isInteger(maxItems) && maxItems >= 0)) {
+    return `maxItems is ${maxItems}: it must be a whole number from 0`
   }
   if (bufferSize !== undefined && !isCount(bufferSize)) {
     return `bufferSize is ${bufferSize}: it must be a whole number greater than 0`
@@ -58,10 +61,10 @@ export const prepare = Effect.fnUntraced(function*(
   emit: Emit | undefined
 ): Effect.fn.Return<Run, RunError | ModelError | SessionError, ModelProvider> {
   const plan = planOf(agent)
+  const refuse = (description: string) =>
+    new RunError({ agent: agent.name, runId: id, reason: new InvalidOptions({ description }) })
   const wrong = invalid(input, options) ?? plan.refused
-  if (wrong !== undefined) {
-    return yield* new RunError({ agent: agent.name, runId: id, reason: new InvalidOptions({ description: wrong }) })
-  }
+  if (wrong !== undefined) return yield* refuse(wrong)
   const context = yield* Effect.context<ModelProvider>()
   const model = yield* Context.get(context, ModelProvider).getModel(options.model ?? agent.model)
   const incoming: ReadonlyArray<Item> = typeof input === "string" ? [user(input)] : input
@@ -69,11 +72,13 @@ export const prepare = Effect.fnUntraced(function*(
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
-  const isCut = options.maxItems !== undefined && loaded !== undefined &&
-    loaded.items.length >= Math.floor(options.maxItems)
+  const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
   const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
   const history = History.repair(stored, incoming)
   const items = history.concat(incoming)
+  if (items.length === 0 && agent.prompt === undefined) {
+    return yield* refuse("there is nothing to answer: the input is empty, and no conversation stands before it")
+  }
   return {
     id,
     agent,

@@ -64,8 +64,12 @@ export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = [])
   usage: run.usage
 })
 
+const incompleteReason = (last: ModelResponse | undefined): string | undefined =>
+  last?.status === "incomplete" ? last.incompleteReason ?? "unknown" : undefined
+
 export const resultOf = (run: Run, finalOutput: unknown): RunResult<any> => ({
   finalOutput,
+  incompleteReason: incompleteReason(run.responses.at(-1)),
   runId: run.id,
   lastAgent: run.agent.name,
   newItems: run.items.slice(run.firstNew),

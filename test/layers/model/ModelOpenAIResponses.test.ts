@@ -7,6 +7,8 @@ import { isModelError } from "agent-layers/services/ModelError"
 import { type Model, type ModelEvent, ModelProvider, type ModelRequest } from "agent-layers/services/ModelProvider"
 import { Cause, Config, ConfigProvider, Duration, Effect, Exit, Fiber, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { vi } from "vitest"
 import { describeLaws } from "../../support/laws.ts"
 import * as LawSubject from "../../support/openai/lawSubject.ts"
@@ -686,15 +688,25 @@ describe("ModelOpenAIResponses", () => {
         assert.include(errors[0]!.message, "bad key <redacted>")
       }))
 
-    it.effect("Transport where nobody listens", () =>
+    it.effect("Transport where nobody listens, InvalidRequest where nobody can", () =>
       Effect.gen(function*() {
-        const provider = yield* ModelOpenAIResponses.make({
-          apiKey: Redacted.make("sk"),
-          baseURL: "http://127.0.0.1:9/v1"
-        })
-        const error = yield* respondFailure(yield* provider.getModel())
-        assert.strictEqual(error.reason._tag, "Transport")
-        assert.isTrue(error.isRetryable)
+        const port = yield* Effect.promise(() =>
+          new Promise<number>((resolve) => {
+            const server = createServer().listen(0, "127.0.0.1", () => {
+              const { port } = server.address() as AddressInfo
+              server.close(() => resolve(port))
+            })
+          })
+        )
+        const reasonAt = (baseURL: string) =>
+          Effect.gen(function*() {
+            const provider = yield* ModelOpenAIResponses.make({ apiKey: Redacted.make("sk"), baseURL })
+            return (yield* respondFailure(yield* provider.getModel())).reason
+          })
+        const nobody = yield* reasonAt(`http://127.0.0.1:${port}/v1`)
+        assert.deepStrictEqual([nobody._tag, nobody.isRetryable], ["Transport", true])
+        const refused = yield* reasonAt("http://127.0.0.1:9/v1")
+        assert.deepStrictEqual([refused._tag, refused.isRetryable], ["InvalidRequest", false])
       }))
 
     it.effect("InvalidRequest for what cannot be written as JSON", () =>
@@ -729,15 +741,32 @@ describe("ModelOpenAIResponses", () => {
         assert.strictEqual(failure(exit).reason._tag, "InvalidRequest")
       }))
 
-    it.effect("InvalidRequest for a base URL with a password, which is not shown", () =>
+    it.effect("InvalidRequest for an option that cannot be, when the provider is built, without showing it", () =>
       Effect.gen(function*() {
-        const error = failure(
-          yield* Effect.exit(
-            ModelOpenAIResponses.make({ apiKey: Redacted.make("any"), baseURL: "https://ada:canary@localhost/v1" })
+        const messageOf = (options: { readonly apiKey?: string; readonly baseURL?: string }) =>
+          Effect.map(
+            Effect.exit(ModelOpenAIResponses.make({ ...options, apiKey: Redacted.make(options.apiKey ?? "any") })),
+            (exit) => {
+              const error = failure(exit)
+              assert.strictEqual(error.reason._tag, "InvalidRequest")
+              assert.notInclude(error.message, "canary")
+              return error.message
+            }
           )
-        )
+        assert.include(yield* messageOf({ apiKey: "" }), "apiKey is empty")
+        assert.include(yield* messageOf({ baseURL: "https://ada:canary@localhost/v1" }), "user name or password")
+        for (const baseURL of ["localhost:4010/v1", "canary", "", "ftp://localhost/v1"]) {
+          assert.include(yield* messageOf({ baseURL }), "no address of a server")
+        }
+      }))
+
+    it.effect("InvalidRequest that doubts the base URL, where a path is not found", () =>
+      Effect.gen(function*() {
+        const { model, peer } = yield* setup()
+        yield* peer.enqueue(OpenAiPeer.http(404, JSON.stringify({ detail: "Not Found" })))
+        const error = yield* respondFailure(model)
         assert.strictEqual(error.reason._tag, "InvalidRequest")
-        assert.notInclude(error.message, "canary")
+        assert.include(error.message, "check the base URL")
       }))
 
     it.effect("Unsupported where the openai package is not installed, when the provider is built", () =>

@@ -170,7 +170,9 @@ export const fromStatus = (options: {
   if (known !== undefined) return known
   if (tooLongText.test(details.description)) return new ContextLengthExceeded(details)
   if (status === 404 && /\bmodel\b/i.test(details.description)) return new UnknownModel(details)
-  return new InvalidRequest({ ...details, ...param(body) })
+  return status === 404 && body.code === undefined
+    ? new InvalidRequest({ ...details, description: `${details.description} (404); check the base URL` })
+    : new InvalidRequest({ ...details, ...param(body) })
 }
 
 const timeouts = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "UND_ERR_CONNECT_TIMEOUT", "ETIMEDOUT"])
@@ -194,5 +196,7 @@ export const fromConnection = (
   const description = code === undefined || said.includes(code) ? said : `${code}: ${said}`
   return code !== undefined && timeouts.has(code)
     ? new Timeout({ description, isPartial })
+    : description === "bad port"
+    ? new InvalidRequest({ description: "fetch refuses the port of the base URL: bad port", param: "baseURL" })
     : new Transport({ description, isPartial })
 }
