@@ -8,7 +8,7 @@
  * To see a compile error, take `SessionMemory.layer, ` away: `Session` is missing.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Agent, ModelProvider, ModelScripted, Runner, Session, SessionMemory } from "agent-layers"
+import { Agent, ModelScripted, type RunEvent, Runner, SessionMemory } from "agent-layers"
 import { Console, Effect, Layer, Runtime, Schema, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import {
@@ -43,17 +43,29 @@ const PostRun = HttpRouter.add(
       "VersionConflict",
       (conflict) => HttpServerResponse.json({ error: conflict.message }, { status: 409 })
     ),
+    Effect.catchReason(
+      "RunError",
+      "InvalidOptions",
+      (invalid) => HttpServerResponse.json({ error: invalid.message }, { status: 400 })
+    ),
     Effect.catchTag("ModelError", (error) => HttpServerResponse.json({ error: error.message }, { status: 502 }))
   )
 )
+
+/** What a client is told: not the history that the result holds. */
+const tell = (event: RunEvent.RunEvent<string>) =>
+  event._tag === "Completed"
+    ? { _tag: event._tag, answer: event.result.finalOutput, conversation: event.result.conversationId }
+    : event
 
 const PostRunStream = HttpRouter.add(
   "POST",
   "/runs/stream",
   Effect.gen(function*() {
     const { conversation, question } = yield* Question
-    const context = yield* Effect.context<ModelProvider.ModelProvider | Session.Session>()
-    const events = Runner.stream(Assistant, question, { conversationId: conversation }).pipe(
+    const run = Runner.stream(Assistant, question, { conversationId: conversation })
+    const events = run.pipe(
+      Stream.map(tell),
       Stream.catch((error) => Stream.succeed({ _tag: "Failed", error: error.message })),
       Stream.map((event) => ({
         _tag: "Event" as const,
@@ -63,7 +75,7 @@ const PostRunStream = HttpRouter.add(
       })),
       Stream.pipeThroughChannel(Sse.encode()),
       Stream.encodeText,
-      Stream.provideContext(context)
+      Stream.provideContext(yield* Effect.context<Stream.Services<typeof run>>())
     )
     return HttpServerResponse.stream(events, { contentType: "text/event-stream" })
   })

@@ -20,8 +20,8 @@ export type RunInput = string | ReadonlyArray<Item>
  */
 export interface RunOptions {
   /**
-   * The conversation to load and to commit to. `"new"` makes an id, which the result returns. Absent: the run
-   * remembers nothing, and needs no `Session`.
+   * The conversation to load and to commit to. `"new"` makes an id, which the result returns: return it too where the
+   * id comes from a client. Absent: the run remembers nothing, and needs no `Session`.
    */
   readonly conversationId?: string | undefined
   /** At most so many of the latest stored items are loaded, from the first user message among them on. Default: all. */

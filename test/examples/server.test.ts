@@ -76,9 +76,9 @@ describe("the server example", { timeout: 60_000 }, () => {
       const events = eventsOf(await second.text())
       assert.deepStrictEqual(events[0]?.event, "RunStarted")
       assert.strictEqual(events[0]?.data.conversationId, conversation)
-      const { result } = events.at(-1)!.data as { result: { items: Array<unknown>; version: number } }
-      assert.strictEqual(result.items.length, 4)
-      assert.strictEqual(result.version, 2)
+      assert.deepStrictEqual(events.at(-1)!.data, { _tag: "Completed", answer: "One word at a time.", conversation })
+      const committed = events.find(({ event }) => event === "Committed")
+      assert.strictEqual(committed?.data.version, 2)
     })
   )
 
@@ -87,6 +87,7 @@ describe("the server example", { timeout: 60_000 }, () => {
     withServer(async ({ url }) => {
       assert.strictEqual((await post(`${url}/runs`, { query: "?" })).status, 400)
       assert.strictEqual((await post(`${url}/runs/stream`, [])).status, 400)
+      assert.strictEqual((await post(`${url}/runs`, { question: "?", conversation: "" })).status, 400)
     })
   )
 
