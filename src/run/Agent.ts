@@ -74,11 +74,6 @@ export interface Options<
   readonly prompt?: ModelRequest["prompt"]
 }
 
-/** `Tool.HandlersFor`, tool by tool, so that the compiler prints `Handler<"add">` and not the whole toolkit. */
-type HandlersOf<Tools extends Record<string, Tool.Any>> = {
-  [Name in keyof Tools]: Tool.HandlersFor<{ readonly tool: Tools[Name] }>
-}[keyof Tools]
-
 /**
  * Makes an agent. Output, errors and requirements are inferred.
  *
@@ -93,7 +88,10 @@ export const make = <
 >(options: Options<Output, Tools, EI, RI>): Agent<
   Output,
   EI,
-  RI | HandlersOf<Tools> | Tool.HandlerServices<Tools[keyof Tools]>
+  | RI
+  // Tool by tool and without a name, so that the compiler prints `Handler<"add">` and not the whole toolkit.
+  | { [Name in keyof Tools]: Tool.HandlersFor<{ readonly tool: Tools[Name] }> }[keyof Tools]
+  | Tool.HandlerServices<Tools[keyof Tools]>
 > => ({
   [TypeId]: variance,
   name: options.name,

@@ -13,6 +13,7 @@ import { Tool, Toolkit } from "effect/ai"
 declare const Model: Layer.Layer<ModelProvider.ModelProvider>
 declare const Memory: Layer.Layer<Session.Session>
 const Ping = Toolkit.make(Tool.make("ping"))
+const Both = Toolkit.make(Tool.make("ping"), Tool.make("pong", { parameters: Schema.Struct({ n: Schema.Number }) }))
 `
 
 const api = `
@@ -26,6 +27,10 @@ const mistakes = {
   "missing-handler": `${prelude}
 const agent = Agent.make({ name: "a", toolkit: Ping })
 Effect.runPromise(Runner.run(agent, "hi").pipe(Effect.provide(Model)))
+`,
+  "missing-several": `${prelude}
+const agent = Agent.make({ name: "a", toolkit: Both })
+Effect.runPromise(Runner.run(agent, "hi", { conversationId: "c" }).pipe(Effect.provide(Model)))
 `,
   "missing-session": `${prelude}
 const agent = Agent.make({ name: "a" })
@@ -89,6 +94,12 @@ describe("what the compiler says", () => {
         "error TS2379: Argument of type 'Effect<RunResult<string>, ModelError | RunError, Handler<\"ping\">>' is not " +
         `assignable to parameter of type 'Effect<RunResult<string>, ModelError | RunError, never>'${exact}`,
         "  Type 'Handler<\"ping\">' is not assignable to type 'never'."
+      ],
+      "missing-several": [
+        "error TS2379: Argument of type 'Effect<RunResult<string>, ModelError | RunError | SessionError, " +
+        "Handler<\"ping\"> | Handler<\"pong\"> | Session>' is not assignable to parameter of type " +
+        `'Effect<RunResult<string>, ModelError | RunError | SessionError, never>'${exact}`,
+        "  Type 'Handler<\"ping\"> | Handler<\"pong\"> | Session' is not assignable to type 'never'."
       ],
       "missing-session": [
         "error TS2379: Argument of type 'Effect<RunResult<string>, ModelError | RunError | SessionError, Session>' is " +
