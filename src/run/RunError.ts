@@ -12,7 +12,7 @@ import { RunState } from "./RunState.ts"
 const TypeId = "~agent-layers/run/RunError" as const
 
 /**
- * The model asked for tools in every turn that it was given. `state` has all finished turns.
+ * The model asked for tools, or went on without an answer, in every turn that it was given. `state` has all of them.
  *
  * @category reasons
  * @since 0.1.0

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 
 /**
  * A part of a message or of a tool output: text, refusal, image, file, or any other type.
@@ -149,8 +150,24 @@ export const isItem = (u: unknown): u is Item => {
  * @since 0.1.0
  */
 export const Item: Schema.Codec<Item> = Schema.declare<Item>(isItem, {
-  expected: "a Responses API item (an object with a type, or a message with role and content)"
+  expected: "a Responses API item (an object with a type, or a message with role and content)",
+  toCodecJson: () =>
+    Schema.link<Item>()(
+      Schema.Json,
+      SchemaTransformation.transform({
+        decode: (json) => json as unknown as Item,
+        encode: (item) => withoutUndefined(item) as Schema.Json
+      })
+    )
 })
+
+/** A field that is undefined is one that is not there, as JSON has it. */
+const withoutUndefined = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
+  if (typeof value !== "object" || value === null) return value
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+  return Object.fromEntries(fields.map(([key, field]) => [key, withoutUndefined(field)]))
+}
 
 /**
  * @category constructors

@@ -128,4 +128,14 @@ describe("Item", () => {
       "arguments"
     ])
   })
+
+  it("is JSON by its codec: what is undefined is left out, all else stays, and what is no item is refused", () => {
+    const codec = Schema.toCodecJson(Item.Item)
+    const item: Item.Item = { type: "other", id: undefined, deep: [{ a: undefined, b: null }], text: "ü\ud83d" }
+    const json = Schema.encodeSync(codec)(item)
+    assert.deepStrictEqual(json, { type: "other", deep: [{ b: null }], text: "ü\ud83d" })
+    assert.deepStrictEqual(Schema.decodeUnknownSync(codec)(json), json)
+    assert.isTrue(Exit.isFailure(Schema.decodeUnknownExit(codec)({ type: "function_call" })))
+    assert.isTrue(Exit.isFailure(Schema.decodeUnknownExit(codec)("text")))
+  })
 })
