@@ -5,7 +5,16 @@
  * @since 0.1.0
  */
 import type { Item } from "../services/Item.ts"
+import type { ModelEvent } from "../services/ModelProvider.ts"
 import type { RunResult } from "./RunResult.ts"
+
+/**
+ * What the model's own stream tells before it is complete.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ModelProgress = Exclude<ModelEvent, { readonly _tag: "Completed" }>
 
 /**
  * @category models
@@ -19,19 +28,8 @@ export type RunEvent<Output> =
     readonly conversationId: string | undefined
   }
   | { readonly _tag: "TurnStarted"; readonly turn: number; readonly agent: string }
-  | { readonly _tag: "TextDelta"; readonly itemId: string; readonly delta: string }
-  | { readonly _tag: "ReasoningDelta"; readonly itemId: string; readonly delta: string }
-  | { readonly _tag: "RefusalDelta"; readonly itemId: string; readonly delta: string }
-  | {
-    readonly _tag: "ToolCallDelta"
-    readonly itemId: string
-    readonly callId: string
-    readonly name: string
-    /** The next piece of the JSON text of the arguments. */
-    readonly delta: string
-  }
-  /** The model finished an item. */
-  | { readonly _tag: "ItemDone"; readonly item: Item }
+  /** Pieces of text, reasoning, refusals and tool calls as the model writes them, and whole items. */
+  | ModelProgress
   | {
     readonly _tag: "ToolStarted"
     readonly callId: string

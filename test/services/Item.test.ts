@@ -134,7 +134,7 @@ describe("Item", () => {
     const item: Item.Item = { type: "other", id: undefined, deep: [{ a: undefined, b: null }], text: "ü\ud83d" }
     const json = Schema.encodeSync(codec)(item)
     assert.deepStrictEqual(json, { type: "other", deep: [{ b: null }], text: "ü\ud83d" })
-    assert.deepStrictEqual(Schema.decodeUnknownSync(codec)(json), json)
+    assert.deepStrictEqual<unknown>(Schema.decodeUnknownSync(codec)(json), json)
     assert.isTrue(Exit.isFailure(Schema.decodeUnknownExit(codec)({ type: "function_call" })))
     assert.isTrue(Exit.isFailure(Schema.decodeUnknownExit(codec)("text")))
   })

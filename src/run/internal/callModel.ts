@@ -7,6 +7,7 @@ import type { ModelEvent, ModelRequest, ModelSettings } from "../../services/Mod
 import { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
+import type { ModelProgress } from "../RunEvent.ts"
 import type { Emit, Run } from "./state.ts"
 
 const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
@@ -30,11 +31,9 @@ const streamed = (
     let response: ModelResponse | undefined
     const forward = (events: ReadonlyArray<ModelEvent>) => {
       const last = events[events.length - 1]!
-      if (last._tag !== "Completed") return emit(events as ReadonlyArray<Exclude<ModelEvent, { _tag: "Completed" }>>)
+      if (last._tag !== "Completed") return emit(events as ReadonlyArray<ModelProgress>)
       response = last.response
-      return events.length === 1
-        ? Effect.void
-        : emit(events.slice(0, -1) as ReadonlyArray<Exclude<ModelEvent, { _tag: "Completed" }>>)
+      return events.length === 1 ? Effect.void : emit(events.slice(0, -1) as ReadonlyArray<ModelProgress>)
     }
     return Effect.flatMap(Stream.runForEachArray(run.model.stream(request), forward), () =>
       response === undefined
