@@ -9,14 +9,16 @@ import type { ModelError } from "agent-layers/services/ModelError"
 import * as Sandbox from "agent-layers/services/Sandbox"
 import { Session } from "agent-layers/services/Session"
 import type { SessionError } from "agent-layers/services/SessionError"
+import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Operator, Reader } from "./agent.ts"
 import { explain } from "./errors.ts"
-import { chooseModel, chooseSandbox, chooseSession } from "./layers.ts"
+import { chooseConversation, chooseModel, chooseSandbox, chooseSession } from "./layers.ts"
 import type { Style } from "./render.ts"
 import { oneLine, render, styleOf } from "./render.ts"
 import * as Tools from "./tools.ts"
@@ -26,17 +28,17 @@ import { prepare } from "./workspace.ts"
 export interface Options {
   readonly question: string
   readonly dir: string
-  readonly conversation: string
+  readonly conversation: Option.Option<string>
   readonly database: Option.Option<string>
   readonly unconfined: boolean
   readonly colors: boolean
 }
 
 /** Where this start stands in the conversation. */
-const opening = Effect.fnUntraced(function*({ conversation, question }: Options, style: Style) {
+const opening = Effect.fnUntraced(function*(conversation: string, question: string, style: Style) {
   const { items } = yield* Session.use((session) => session.loadItems(conversation))
   const last = items.findLast((item) => Item.isMessage(item) && item.role === "user")
-  const name = oneLine(conversation, 60)
+  const name = oneLine(conversation, 200)
   const where = last === undefined
     ? `new conversation "${name}"`
     : `continuing conversation "${name}": ${items.length} items, last asked "${oneLine(Item.text(last), 60)}"`
@@ -57,9 +59,24 @@ const persistently = <R>(run: Shown<R>, attempt = 1): Shown<R> =>
         ))
   )
 
+const countItems = (conversation: string) =>
+  Session.use((session) => Effect.map(session.loadItems(conversation), ({ items }) => items.length))
+
+/** Says on an interruption what it left behind: the store knows, what was shown until then may lag behind it. */
+const whenInterrupted = (conversation: string) => <R>(run: Shown<R>): Shown<R | Session> =>
+  Stream.unwrap(Effect.map(countItems(conversation), (before) =>
+    Stream.onExit(run, (exit) =>
+      Exit.hasInterrupts(exit)
+        ? countItems(conversation).pipe(
+          Effect.map((after) => after === before ? "is as it was" : "keeps the turns that were finished"),
+          Effect.flatMap((state) => Console.error(`\ninterrupted; the conversation ${state}`)),
+          Effect.ignore
+        )
+        : Effect.void)))
+
 /** `onTurn` is told how many turns of the run are stored: none, when it begins. */
-const answer = (options: Options, hasShell: boolean, onTurn: (stored: number) => void) => {
-  const { colors, conversation, question } = options
+const answer = (options: Options, conversation: string, hasShell: boolean, onTurn: (stored: number) => void) => {
+  const { colors, question } = options
   const style = styleOf(colors)
   const how = { conversationId: conversation, maxItems: 500 }
   const events = hasShell
@@ -75,7 +92,10 @@ const answer = (options: Options, hasShell: boolean, onTurn: (stored: number) =>
     render(style),
     withTrace(colors)
   )
-  return Stream.concat(Stream.fromEffect(opening(options, style)), persistently(run))
+  return Stream.fromEffect(opening(conversation, question, style)).pipe(
+    Stream.concat(persistently(run)),
+    whenInterrupted(conversation)
+  )
 }
 
 export const analyst = (options: Options) => {
@@ -85,6 +105,7 @@ export const analyst = (options: Options) => {
     const workspace = yield* prepare(options.dir)
     const sandbox = yield* chooseSandbox(options.unconfined)
     const session = yield* chooseSession(options.database)
+    const conversation = yield* chooseConversation(options.conversation, options.dir)
     const head = Object.entries({
       model: model.line,
       workspace: workspace.description,
@@ -98,7 +119,7 @@ export const analyst = (options: Options) => {
     )
     return Stream.concat(
       Stream.fromIterable(head),
-      answer(options, sandbox.hasShell, (turns) => stored = turns).pipe(
+      answer(options, conversation, sandbox.hasShell, (turns) => stored = turns).pipe(
         Stream.provide(Layer.mergeAll(model.layer, session.layer, tools))
       )
     )

@@ -31,6 +31,8 @@ const environment = Config.all({
 /** An address without a user name and password in it. */
 const isServer = (url: string) => /^https?:\/\/[^\s/@]+(?:\/[^\s?#]*)?$/.test(url)
 
+export const defaultModel = "gpt-5.4-mini"
+
 /** A key means a real model. Servers that check none take any. */
 export const chooseModel = Effect.gen(function*() {
   const { key, model, url } = yield* environment
@@ -51,7 +53,7 @@ export const chooseModel = Effect.gen(function*() {
   const options = {
     apiKey: Redacted.make(key.value),
     baseURL,
-    model: Option.getOrElse(model, () => "gpt-5.4-mini")
+    model: Option.getOrElse(model, () => defaultModel)
   }
   return { line: `${options.model} at ${baseURL}`, layer: ModelOpenAIResponses.layer(options) }
 })
@@ -76,6 +78,13 @@ export const chooseSandbox = (isUnconfined: boolean) =>
         layer: SandboxUnconfined.layer()
       })
     }))
+
+/** Each folder has a conversation of its own, so that what was asked about one is not told with another. */
+export const chooseConversation = (name: Option.Option<string>, dir: string) =>
+  Effect.map(Path.Path, (path) => {
+    const folder = path.resolve(dir)
+    return Option.getOrElse(name, () => folder === path.resolve() ? "default" : folder)
+  })
 
 /** A file below the current directory, where only this user may look. */
 export const chooseSession = Effect.fnUntraced(function*(file: Option.Option<string>) {

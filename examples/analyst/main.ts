@@ -18,6 +18,7 @@ import * as Runtime from "effect/Runtime"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import { analyst } from "./analyst.ts"
+import { defaultModel } from "./layers.ts"
 
 /** Flags that mean nothing: effect/cli has said so already, and what to write instead. */
 class Misuse extends Data.TaggedError("Misuse") {
@@ -36,9 +37,9 @@ const command = Command.make(
     conversation: Flag.String("conversation").pipe(
       // The runner takes "new" for an id that it is to make.
       Flag.filter((name) => name !== "" && name !== "new", () => "a name other than \"new\""),
-      Flag.withDefault("default"),
+      Flag.optional,
       Flag.withMetavar("NAME"),
-      Flag.withDescription("The conversation to go on with, or to begin. Default: \"default\"")
+      Flag.withDescription("The conversation to go on with, or to begin. Default: \"default\", with --dir its path")
     ),
     database: Flag.String("database").pipe(
       Flag.optional,
@@ -60,7 +61,12 @@ const command = Command.make(
     )
   })
 ).pipe(
-  Command.withDescription("Answers a question about a folder. Without a question: What is this project?")
+  Command.withDescription([
+    "Answers a question about a folder. Without a question: What is this project?\n",
+    "OPENAI_API_KEY       Set, a model answers; otherwise rules do, offline",
+    "OPENAI_BASE_URL      A server with the Responses API. Default: https://api.openai.com/v1",
+    `AGENT_LAYERS_MODEL   The model. Default: ${defaultModel}`
+  ].join("\n  "))
 )
 
 command.pipe(

@@ -34,7 +34,11 @@ export const oneLine = (text: string, width = 100): string => {
 export const amount = (n: number, what: string): string => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`
 
 export const size = (bytes: number): string =>
-  bytes < 100_000 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
+  bytes < 1000
+    ? amount(bytes, "byte")
+    : bytes < 100_000
+    ? `${(bytes / 1e3).toFixed(1)} kB`
+    : `${(bytes / 1e6).toFixed(1)} MB`
 
 const outputOf = (item: Item.Item): string =>
   !Item.isFunctionCallOutput(item)

@@ -51,13 +51,16 @@ export const Finders = Toolkit.make(FindFiles, FindText)
 const kindOf = (path: string): string => /[^/](\.[^./]+)$/.exec(path)?.[1]?.toLowerCase() ?? "no ending"
 
 const keyword =
-  "class|interface|type|enum|struct|trait|impl|record|object|module|namespace|function|def|fn|func|const|let|var|val|macro"
+  "class|interface|enum|struct|trait|impl|record|object|module|namespace|function|def|fn|func|const|let|var|val|macro"
 
 const matcher = ({ kind, text }: typeof FindText.parametersSchema.Type): (line: string) => boolean => {
   const wanted = text.toLowerCase()
   if (kind === "text") return (line) => line.toLowerCase().includes(wanted)
   const name = `(?<![\\w$])${text.replaceAll(/[^\w$]|\$/g, (character) => `\\${character}`)}(?![\\w$])`
-  const expression = new RegExp(kind === "name" ? name : `(?<![\\w$])(?:${keyword})\\s+\\*?\\s*${name}`)
+  // `type Name` alone may be a part of an import.
+  const type = `type\\s+${name}(?=\\s*[=<{[(*]|\\s+(?!as\\b|from\\b)\\w)`
+  const declared = `(?<![\\w$])(?:(?:${keyword})\\s+\\*?\\s*${name}|${type})`
+  const expression = new RegExp(kind === "name" ? name : declared)
   return (line) => expression.test(line)
 }
 

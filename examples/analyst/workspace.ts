@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import { AnalystError } from "./errors.ts"
 import { amount, size } from "./render.ts"
@@ -14,10 +15,36 @@ const leftOut = [
   ...["id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh", ".aws", ".gnupg", ".kube", ".docker"],
   ...[".npmrc", ".netrc", ".pgpass", ".pypirc", ".git-credentials", ".htpasswd"]
 ]
-const patterns = leftOut.map((name) => name.replaceAll(".", "\\.").replaceAll("*", ".*"))
-const isLeftOut = new RegExp(`^(?:${patterns.join("|")})$`, "is")
+
+const matcher = (names: ReadonlyArray<string>): RegExp => {
+  const patterns = names.map((name) => name.replaceAll(/[\\^$.+?()[\]{}|/]/g, "\\$&").replaceAll("*", ".*"))
+  return new RegExp(`^(?:${patterns.join("|")})$`, "isu")
+}
+
+/**
+ * What a .gitignore names in plain words: names with at most one `*`, wherever they stand. Paths, other patterns and
+ * what a line with `!` takes back are not followed, so that rather too much is seen than too little.
+ */
+const plainNames = (gitignore: string): ReadonlyArray<string> => {
+  const lines = gitignore.split(/\r?\n/, 1_000).map((line) => line.trim().replace(/\/$/, ""))
+  const kept = lines.filter((line) => line.startsWith("!")).map((line) => line.replace(/^!(?:.*\/)?/, ""))
+  return lines.filter((line) =>
+    /^(?!$|[#!]|\*$)[^\s/\\*?[\]]*\*?[^\s/\\*?[\]]*$/.test(line) &&
+    !kept.some((name) => matcher([line]).test(name))
+  )
+}
 
 const limits = { files: 3_000, names: 20_000, bytes: 64_000_000, fileBytes: 4_000_000 }
+
+const ignoredNames = Effect.fnUntraced(
+  function*(file: string) {
+    const fs = yield* FileSystem.FileSystem
+    const { size, type } = yield* fs.stat(file)
+    return type === "File" && size < 100_000 ? plainNames(yield* fs.readFileString(file)) : []
+  },
+  // Where there is none, or none that can be read, nothing is named.
+  Effect.orElseSucceed((): ReadonlyArray<string> => [])
+)
 
 type Verdict = "Copied" | "Directory" | "LeftOut" | "Link" | "Special" | "Large" | "Unreadable"
 
@@ -29,7 +56,8 @@ interface Found {
 }
 
 /** Looks level by level, so that what lies near the top is seen before a limit is met. */
-const survey = Effect.fn("survey")(function*(root: string) {
+const survey = Effect.fn("survey")(function*(root: string, exclude: ReadonlyArray<string>) {
+  const isLeftOut = matcher(exclude)
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
 
@@ -72,7 +100,7 @@ const survey = Effect.fn("survey")(function*(root: string) {
 
 type Survey = Effect.Success<ReturnType<typeof survey>>
 
-const describe = (root: string, { all, isCut }: Survey) => {
+const describe = (root: string, { all, isCut }: Survey, hasIgnored: boolean) => {
   const of = (verdict: Verdict) => all.filter((found) => found.verdict === verdict)
   const counted = (verdict: Verdict, what: string) => of(verdict).length === 0 ? [] : [amount(of(verdict).length, what)]
   const here = [
@@ -85,7 +113,8 @@ const describe = (root: string, { all, isCut }: Survey) => {
   ]
   const bytes = of("Copied").reduce((sum, found) => sum + found.bytes, 0)
   return `a copy of ${root} (${amount(of("Copied").length, "file")}, ${size(bytes)}); ` +
-    `left out: .git, node_modules, .env* and keys; found here: ${here.length === 0 ? "nothing" : here.join(", ")}`
+    `left out: .git, node_modules, .env*${hasIgnored ? ", keys and the plain names in .gitignore" : " and keys"}; ` +
+    `found here: ${here.length === 0 ? "nothing" : here.join(", ")}`
 }
 
 /** What the sandbox is to copy, and a line that tells of it. */
@@ -94,11 +123,13 @@ export const prepare = Effect.fn("prepare")(function*(directory: string) {
   const path = yield* Path.Path
   const root = path.resolve(directory)
   const plan = Effect.gen(function*() {
-    const found = yield* survey(root)
-    const description = describe(root, found)
+    const ignored = yield* ignoredNames(path.join(root, ".gitignore"))
+    const exclude = [...leftOut, ...ignored]
+    const found = yield* survey(root, exclude)
+    const description = describe(root, found, ignored.length > 0)
     const isWhole = !found.isCut && found.all.every(({ verdict }) => verdict !== "Large" && verdict !== "Unreadable")
     // The sandbox copies a whole folder itself, file modes and all. A part of one is handed to it file by file.
-    if (isWhole) return { description, manifest: { directories: [{ source: root, exclude: leftOut }] } }
+    if (isWhole) return { description, manifest: { directories: [{ source: root, exclude }] } }
     const files: Record<string, Uint8Array> = Object.create(null)
     for (const { path: where, verdict } of found.all) {
       if (verdict === "Copied") files[where] = yield* fs.readFile(path.join(root, where))
@@ -106,11 +137,16 @@ export const prepare = Effect.fn("prepare")(function*(directory: string) {
     return { description, manifest: { files } }
   })
   return yield* plan.pipe(
-    Effect.mapError((cause) =>
-      new AnalystError({
-        message: `The folder "${root}" cannot be read: ${cause.reason._tag}`,
-        advice: "Name a folder that is there and can be read: --dir DIR",
-        cause
+    Effect.catch((cause) =>
+      Effect.flatMap(Effect.option(fs.stat(root)), (info) => {
+        const isFile = Option.isSome(info) && info.value.type === "File"
+        return new AnalystError({
+          message: isFile
+            ? `"${root}" is a file, not a folder`
+            : `The folder "${root}" cannot be read: ${cause.reason._tag}`,
+          advice: "Name a folder that is there and can be read: --dir DIR",
+          cause
+        })
       })
     )
   )

@@ -36,6 +36,8 @@ const before: Rule = {
       : say("Before this you asked:", ...listed(earlier.toReversed().map((question) => oneLine(question)), 10))
 }
 
+const isSilentFailure = /^exit code (?!0 ).*$/
+
 const command: Rule = {
   fits: /^(?:please )?(?:run|execute)(?: the command)?:?\s+(?:`([^`]+)`|(.+))$/is,
   next: (situation, match) => {
@@ -46,7 +48,10 @@ const command: Rule = {
     const [output] = outputs(situation, "shell")
     return output === undefined
       ? call({ tool: "shell", arguments: { command: line } })
-      : say(`${oneLine(line)}: ${output}`)
+      : say(
+        `${oneLine(line)}: ${output}`,
+        ...(isSilentFailure.test(output) ? ["If it needed the network: without --unconfined, commands have none."] : [])
+      )
   }
 }
 
@@ -77,24 +82,56 @@ const definition: Rule = {
   }
 }
 
+const filler = {
+  before:
+    /^(?:all|any|every|each|the|an?|lines?|texts?|words?|names?|strings?|occurrences?|uses?|usages?|references?|mentions?|with|containing|that|contains?|of|to|for)\s+/i,
+  after:
+    /\s+(?:is|are|gets?|being|handled|used|mentioned|called|thrown|caught|raised|created|referenced|imported|exported|comments?|lines?|texts?|here|in (?:this|the) \w+)$/i
+}
+
+/** Words without those around them that only make a sentence. */
+const withoutFiller = (words: string): string => {
+  const rest = words.replace(filler.before, "").replace(filler.after, "")
+  return rest === words ? words : withoutFiller(rest)
+}
+
+/** The one of several words that looks most like a name in a program. */
+const nameIn = (phrase: string): string | undefined => {
+  const words = phrase.split(/[\s,;:?!"'`()]+/).filter((word) => word !== "")
+  return words.length < 2
+    ? undefined
+    : words.find((word) => /[a-z\d][A-Z]|\w[_.]\w|\$/.test(word)) ?? words.find((word) => /^[A-Z]\w/.test(word))
+}
+
 const text: Rule = {
   fits:
-    /^(?:please )?(?:find|search(?: for)?|grep(?: for)?|look for|where is|which files (?:contain|mention|use)|who uses)\s+(?:the (?:text|word)\s+)?(?:"([^"]+)"|'([^']+)'|`([^`]+)`|(.+?))(?:\s+(?:used|mentioned))?[?!.\s]*$/i,
+    /^(?:please )?(?:find|search(?: for)?|grep(?: for)?|look for|where (?:is|are)|which files (?:contain|mention|use)|who uses)\s+(.+?)[?!.\s]*$/i,
   next: (situation, match) => {
-    const wanted = (match[1] ?? match[2] ?? match[3] ?? match[4])!
-    if (situation.answers.length === 0) return call({ tool: "find_text", arguments: { text: wanted, kind: "text" } })
-    const [found] = results(situation, "find_text", Matches)
-    if (found === undefined) return toolsFailed(situation)
+    const words = withoutFiller(match[1]!)
+    const quoted = /^(["'`])(.+)\1$/.exec(words)?.[2]
+    const wanted = quoted ?? words
+    const name = quoted === undefined ? nameIn(wanted) : undefined
+    const search = (text: string) => call({ tool: "find_text", arguments: { text, kind: "text" } })
+    if (situation.answers.length === 0) return search(wanted)
+    const found = results(situation, "find_text", Matches)
+    const last = found.at(-1)
+    if (last === undefined || found.length < situation.answers.length) return toolsFailed(situation)
+    if (last.total === 0 && found.length === 1 && name !== undefined) return search(name)
+    const asked = found.length === 1 ? wanted : name!
     return say(
-      `"${oneLine(wanted)}" stands in ${amount(found.total, "line")}; ${amount(found.filesSearched, "file")} searched.`,
-      ...listed(placesOf(found), 15)
+      ...(asked === wanted ? [] : [`"${oneLine(wanted)}" stands nowhere.`]),
+      `"${oneLine(asked)}" stands in ${amount(last.total, "line")}; ${amount(last.filesSearched, "file")} searched.`,
+      ...listed(placesOf(last), 15),
+      ...(last.total === 0 && quoted === undefined && /\s/.test(match[1]!)
+        ? ["Put what to find in quotes: find \"TODO\""]
+        : [])
     )
   }
 }
 
 const count: Rule = {
   fits:
-    /\b(?:how many|count|number of|list|which)\b(?:\s+\S+){0,3}?\s+(\.\w+\s+)?files?\b(?:.*?\b(?:in|under|below)\s+[`"']?([\w./-]*\w))?/i,
+    /\b(?:how many|count|number of|list|which)\b(?:\s+\S+){0,3}?\s+(\.\w+\s+)?files?\b(?!\s+(?:contain|mention|use)\b)(?:.*?\b(?:in|under|below)\s+[`"']?([\w./-]*\w))?/i,
   next: (situation, match) => {
     const folder = match[2] === undefined || /^(?:this|the|here|it)$/i.test(match[2]) ? "" : match[2]
     if (situation.answers.length === 0) {

@@ -20,8 +20,9 @@ describe("the command line", () => {
     const { code, stderr, stdout } = await run({ cwd: make("help") }, "--help")
     assert.strictEqual(code, 0)
     assert.strictEqual(stderr, "")
-    for (const flag of ["--dir DIR", "--conversation NAME", "--database FILE", "--unconfined", "--help", "question"]) {
-      assert.include(stdout, flag)
+    const flags = ["--dir DIR", "--conversation NAME", "--database FILE", "--unconfined", "--help", "question"]
+    for (const name of [...flags, "OPENAI_API_KEY", "OPENAI_BASE_URL", "AGENT_LAYERS_MODEL"]) {
+      assert.include(stdout, name)
     }
     assert.deepStrictEqual(fs.readdirSync(path.join(dir, "..", "help")), [])
   })
@@ -37,10 +38,17 @@ describe("the command line", () => {
   })
 
   it("a folder that is not there exits with 1", async () => {
-    for (const folder of [path.join(dir, "nowhere"), path.join(dir, "README.md")]) {
+    const nowhere = path.join(dir, "nowhere")
+    const file = path.join(dir, "README.md")
+    for (
+      const [folder, says] of [
+        [nowhere, `The folder "${nowhere}" cannot be read: NotFound.`],
+        [file, `"${file}" is a file, not a folder.`]
+      ] as const
+    ) {
       const { code, stderr } = await run({ cwd: make("no-folder") }, "--dir", folder)
       assert.strictEqual(code, 1)
-      assert.include(errorOf(stderr), `The folder "${folder}" cannot be read`)
+      assert.include(errorOf(stderr), says)
       assert.include(errorOf(stderr), "--dir DIR")
     }
   })
@@ -149,7 +157,7 @@ const processesWith = (text: string): ReadonlyArray<string> =>
     .filter((line) => line.includes(text) && !line.includes("ps -eo"))
 
 describe("Ctrl-C", () => {
-  it("during a command: 130 within a second, no process left, the next start goes on", async () => {
+  it("during a command: 130 within seconds, no process left, the next start goes on", async () => {
     const cwd = make("interrupted")
     const sleep = `sleep 61.${process.pid}`
     const running = start({ cwd }, "--dir", dir, "--unconfined", `run (${sleep} & ${sleep})`)
@@ -158,9 +166,9 @@ describe("Ctrl-C", () => {
     const began = performance.now()
     running.child.kill("SIGINT")
     const { code, stderr } = await running.ended
-    assert.isBelow(performance.now() - began, 1_000)
+    assert.isBelow(performance.now() - began, 5_000)
     assert.strictEqual(code, 130)
-    assert.strictEqual(stderr, "")
+    assert.match(stderr, /^\ninterrupted; the conversation is as it was\n$/)
     assert.deepStrictEqual(processesWith(sleep), [])
     const next = await run({ cwd }, "--dir", dir, "what did I ask before")
     assert.strictEqual(answerOf(next.stdout), "You have asked nothing before in this conversation.")

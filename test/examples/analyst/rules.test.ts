@@ -16,8 +16,20 @@ import { project } from "./analyst.ts"
 
 const seen = Object.fromEntries(Object.entries(project).filter(([name]) => /^(?:README|package|src)/.test(name)))
 
+const use = [
+  "import {",
+  "  type VersionConflict,",
+  "  type Renamed as Other",
+  "} from \"./errors.ts\"",
+  "import type Renamed from \"./errors.ts\"",
+  "export type VersionConflict = Other",
+  "// TODO: tell VersionConflict the secret"
+].join("\n")
+
 const layer = Layer.mergeAll(Tools.layer, ToolsSandbox.layer).pipe(
-  Layer.provide(Sandbox.layerSession({ files: { ...seen, "data.bin": new Uint8Array([0, 1, 2]), "a.b/x.ts": "" } })),
+  Layer.provide(
+    Sandbox.layerSession({ files: { ...seen, "use.ts": use, "data.bin": new Uint8Array([0, 1, 2]), "a.b/x.ts": "" } })
+  ),
   Layer.provide(SandboxUnconfined.layer()),
   Layer.merge(Layer.merge(ModelOffline.layer, SessionMemory.layer))
 )
@@ -29,15 +41,33 @@ describe("rules", () => {
         "What is this project?",
         "README.md says: Greets people by name, politely.",
         "package.json says: greeter 2.1.0. Politeness as a service",
-        "It has 6 files, 0.4 kB: 3 .ts, 1 .md, 1 .bin, 1 .json."
+        "It has 7 files, 564 bytes: 4 .ts, 1 .md, 1 .bin, 1 .json."
       ],
-      ["summarise this", "It has 6 files"],
-      ["How many files are there?", "6 files"],
-      ["List .ts files", "3 files, 0.2 kB: 3 .ts.", "- src/Greeter.ts", "- src/main.ts"],
+      ["summarise this", "It has 7 files"],
+      ["How many files are there?", "7 files"],
+      ["find the number of files", "7 files"],
+      ["List .ts files", "4 files, 379 bytes: 4 .ts.", "- src/Greeter.ts", "- src/main.ts"],
       ["how many files are in src?", "2 files"],
       ["list the files in nowhere", "The tools could not tell:", "There is no \"nowhere\" in the workspace"],
-      ["find \"Hello\"", "\"Hello\" stands in 2 lines; 5 files searched.", "- src/Greeter.ts:3  greet = "],
+      ["find \"Hello\"", "\"Hello\" stands in 2 lines; 6 files searched.", "- src/Greeter.ts:3  greet = "],
       ["search for a[b", "\"a[b\" stands in 0 lines"],
+      ["Where is VersionConflict handled?", "\"VersionConflict\" stands in 3 lines"],
+      ["where is \"VersionConflict\" used?", "\"VersionConflict\" stands in 3 lines"],
+      ["find text secret", "\"secret\" stands in 1 line;", "- use.ts:7"],
+      ["find all TODO comments", "\"TODO\" stands in 1 line;", "- use.ts:7"],
+      ["find lines with the word TODO", "\"TODO\" stands in 1 line;"],
+      ["find \"all TODO comments\"", "\"all TODO comments\" stands in 0 lines"],
+      ["which files mention VersionConflict?", "\"VersionConflict\" stands in 3 lines"],
+      [
+        "Where is VersionConflict turned into an answer?",
+        "\"VersionConflict turned into an answer\" stands nowhere.\n\"VersionConflict\" stands in 3 lines"
+      ],
+      ["find nothing of this sort", "stands in 0 lines; 6 files searched.\nPut what to find in quotes: find \"TODO\""],
+      [
+        "Where is VersionConflict defined?",
+        "VersionConflict is defined here:\n- use.ts:6  export type VersionConflict ="
+      ],
+      ["Where is Renamed defined?", "Nothing here defines Renamed."],
       ["Where is Greeter defined?", "- src/Greeter.ts:2  export class Greeter {", "stands in 4 lines"],
       ["find the function $launch", "Nothing here defines $launch."],
       [
@@ -50,6 +80,7 @@ describe("rules", () => {
       ["show data.bin", "The tools could not tell:", "is not a text file"],
       ["what is in package.json?", "package.json says: greeter 2.1.0. Politeness as a service", "npm scripts: build"],
       ["run echo a > b; cat b; exit 3", "exit code 3", "[stdout]\na"],
+      ["run exit 3", "exit code 3", "If it needed the network: without --unconfined, commands have none."],
       ["What did I ask before?", "You have asked nothing before"],
       ["why is the sky blue?", "Without a language model I cannot answer \"why is the sky blue?\"", "OPENAI_API_KEY"],
       ["", "Without a language model I cannot answer"]
