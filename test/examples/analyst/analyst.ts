@@ -7,6 +7,10 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { fileURLToPath } from "node:url"
+import { vi } from "vitest"
+
+// A test starts whole programs, one after the other, maybe on a machine that is busy with others.
+vi.setConfig({ testTimeout: 120_000 })
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url))
 
