@@ -28,7 +28,7 @@ const npm = (folder: string, ...args: ReadonlyArray<string>): Promise<Ran> =>
       process.env
     // What a test runner tells its tests is not for the one inside.
     for (const name of Object.keys(env)) if (/^(VITEST|FORCE_COLOR|npm_)/i.test(name)) delete env[name]
-    const child = childProcess.spawn("npm", args, {
+    const child = childProcess.spawn("npm", ["--silent", ...args], {
       cwd: folder,
       env: { ...env, NO_COLOR: "1", AGENT_LAYERS_NO_APT: "1" },
       stdio: ["ignore", "pipe", "inherit"]
@@ -36,7 +36,7 @@ const npm = (folder: string, ...args: ReadonlyArray<string>): Promise<Ran> =>
     let output = ""
     child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
     child.once("close", (status) => {
-      const lines = stripVTControlCharacters(output).split("\n").filter((line) => !line.startsWith("> "))
+      const lines = stripVTControlCharacters(output).split("\n")
       resolve({ status, output: lines.map((line) => line.trimEnd()).join("\n").trim().replaceAll(folder, home) })
     })
   })
