@@ -38,6 +38,11 @@ const outputs = new Set(outputOf.values())
 /** The output of a local shell call names the call in its `id`, all others in `call_id`. */
 const isNamedById = (item: Item): boolean => item.type === "local_shell_call_output"
 
+const idOf = (item: Item): string | undefined => {
+  const { id } = item as { readonly id?: unknown }
+  return typeof id === "string" && id !== "" && !isNamedById(item) ? id : undefined
+}
+
 const callKey = (item: Item): string | undefined => {
   const { call_id: callId, id } = item as { readonly call_id?: unknown; readonly id?: unknown }
   const key = callId ?? (isNamedById(item) ? id : undefined)
@@ -71,24 +76,27 @@ const scan = (
   const answered = new Set<string>()
   for (let index = 0; index < items.length; index++) {
     const item = items[index]!
-    const id = (item as { readonly id?: unknown }).id
-    if (typeof id === "string" && id !== "" && !isNamedById(item)) {
-      if (ids.has(id)) {
-        report(index, "DuplicateId")
-        continue
-      }
-      ids.add(id)
+    const id = idOf(item)
+    if (id !== undefined && ids.has(id)) {
+      report(index, "DuplicateId")
+      continue
     }
     const pair = pairing(item)
-    if (pair === undefined) continue
-    if (pair.isCall) {
-      if (open.has(pair.key) || answered.has(pair.key)) report(index, "DuplicateCall")
-      else open.set(pair.key, index)
-    } else if (open.delete(pair.key)) {
+    if (pair?.isCall === true) {
+      if (open.has(pair.key) || answered.has(pair.key)) {
+        report(index, "DuplicateCall")
+        continue
+      }
+      open.set(pair.key, index)
+    } else if (pair !== undefined) {
+      if (!open.delete(pair.key)) {
+        report(index, "OutputWithoutCall")
+        continue
+      }
       answered.add(pair.key)
-    } else {
-      report(index, "OutputWithoutCall")
     }
+    // Only what stays has its id for itself.
+    if (id !== undefined) ids.add(id)
   }
   if (open.size > 0) {
     for (const item of incoming) {

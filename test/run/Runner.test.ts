@@ -394,6 +394,7 @@ for (const way of ways) {
           const reason = yield* reasonOf
           assert.strictEqual(reason._tag, "InvalidOutput")
           assert.include(reason.message, said)
+          assert.strictEqual(reason.isPartial, way === "stream")
         }
         assert.strictEqual((yield* ModelScripted.requests).length, 3)
       }).pipe(

@@ -144,6 +144,13 @@ describe("History", () => {
     assert.deepStrictEqual(History.afterCut([assistant("only")]), [])
   })
 
+  it("repair keeps an item whose id was on one that goes", () => {
+    const orphan = { ...output("gone"), id: "same" }
+    const kept = { ...assistant("hello"), id: "same" }
+    assert.deepStrictEqual(History.check([orphan, kept]), [{ index: 0, kind: "OutputWithoutCall" }])
+    assert.deepStrictEqual(History.repair([orphan, kept]), [kept])
+  })
+
   it("latest is the longest valid end that fits", () => {
     const items = [user("hi"), call("1"), output("1"), assistant("done")]
     assert.strictEqual(History.latest(items, 4), items)

@@ -9,17 +9,9 @@ import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
 import type { ModelProgress } from "../RunEvent.ts"
 import type { Emit, Run } from "./state.ts"
+import { unusable } from "./state.ts"
 
 const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
-
-const invalid = (run: Run, description: string) =>
-  Effect.fail(
-    new ModelError.ModelError({
-      provider: run.model.provider,
-      model: run.model.name,
-      reason: new ModelError.InvalidOutput({ description, isPartial: run.emit !== undefined })
-    })
-  )
 
 /** Drains the stream into the consumer, chunk by chunk, and answers with the response at its end. */
 const streamed = (
@@ -37,7 +29,7 @@ const streamed = (
     }
     return Effect.flatMap(Stream.runForEachArray(run.model.stream(request), forward), () =>
       response === undefined
-        ? invalid(run, "The stream ended without a completed response")
+        ? Effect.fail(unusable(run, ModelError.InvalidOutput, "The stream ended without a completed response"))
         : Effect.succeed(response))
   })
 
@@ -48,9 +40,10 @@ const decodeResponse = Schema.decodeUnknownEffect(ModelResponse)
 const checked = (run: Run, response: ModelResponse): Effect.Effect<ModelResponse, ModelError.ModelError> =>
   isResponse(response)
     ? Effect.succeed(response)
-    : Effect.catch(
+    : Effect.mapError(
       decodeResponse(response),
-      (issue) => invalid(run, `The response is not what ModelResponse says: ${issue.message}`)
+      (issue) =>
+        unusable(run, ModelError.InvalidOutput, `The response is not what ModelResponse says: ${issue.message}`)
     )
 
 /** A tool that must be called is called once: a model that must call one in every turn never gives an answer. */

@@ -2,19 +2,19 @@ import * as Effect from "effect/Effect"
 import * as History from "../../services/History.ts"
 import type { FunctionCall } from "../../services/Item.ts"
 import { isFunctionCall, isMessage, refusal, text } from "../../services/Item.ts"
-import * as ModelError from "../../services/ModelError.ts"
+import type { ModelError } from "../../services/ModelError.ts"
+import { InvalidOutput, Refused } from "../../services/ModelError.ts"
 import type { ModelResponse } from "../../services/ModelProvider.ts"
 import * as RunError from "../RunError.ts"
 import type { Run } from "./state.ts"
-import { fail, stateOf } from "./state.ts"
+import { fail, stateOf, unusable } from "./state.ts"
 
 export type NextStep =
   | { readonly _tag: "RunTools"; readonly calls: ReadonlyArray<FunctionCall> }
   | { readonly _tag: "RunAgain" }
   | { readonly _tag: "Finish"; readonly finalOutput: unknown }
 
-const failed = (run: Run, reason: ModelError.ModelErrorReason) =>
-  Effect.fail(new ModelError.ModelError({ provider: run.model.provider, model: run.model.name, reason }))
+const invalid = (run: Run, description: string) => Effect.fail(unusable(run, InvalidOutput, description))
 
 /**
  * The calls to run: each once. A call that comes again word for word is left out; an id that comes again for something
@@ -36,19 +36,14 @@ const newCalls = (run: Run, response: ModelResponse): ReadonlyArray<FunctionCall
 }
 
 const cutOff = (run: Run, response: ModelResponse) =>
-  failed(
-    run,
-    new ModelError.InvalidOutput({
-      description: `it was cut off before it was complete (${response.incompleteReason ?? "no reason given"})`
-    })
-  )
+  invalid(run, `it was cut off before it was complete (${response.incompleteReason ?? "no reason given"})`)
 
 /** A model that did something, hosted tools for instance, goes on; of one that did nothing the same would come again. */
 const unanswered = (run: Run, response: ModelResponse) =>
   response.status === "incomplete"
     ? cutOff(run, response)
     : !response.output.some(isFunctionCall) && History.repair(response.output).length === 0
-    ? failed(run, new ModelError.InvalidOutput({ description: "the model answered with nothing" }))
+    ? invalid(run, "the model answered with nothing")
     : Effect.succeed<NextStep>({ _tag: "RunAgain" })
 
 /**
@@ -58,11 +53,9 @@ const unanswered = (run: Run, response: ModelResponse) =>
 export const decide = (
   run: Run,
   response: ModelResponse
-): Effect.Effect<NextStep, RunError.RunError | ModelError.ModelError> => {
+): Effect.Effect<NextStep, RunError.RunError | ModelError> => {
   const calls = newCalls(run, response)
-  if (typeof calls === "string") {
-    return failed(run, new ModelError.InvalidOutput({ description: `Call id "${calls}" came again for another call` }))
-  }
+  if (typeof calls === "string") return invalid(run, `Call id "${calls}" came again for another call`)
   if (calls.length > 0) return Effect.succeed({ _tag: "RunTools", calls })
   const message = response.output.findLast(isMessage)
   if (message === undefined) return unanswered(run, response)
@@ -72,9 +65,7 @@ export const decide = (
   if (output === undefined) {
     return Effect.succeed({ _tag: "Finish", finalOutput: answer === "" ? refused ?? "" : answer })
   }
-  if (refused !== undefined) {
-    return failed(run, new ModelError.Refused({ description: refused, isPartial: true }))
-  }
+  if (refused !== undefined) return Effect.fail(unusable(run, Refused, refused))
   if (response.status === "incomplete") return cutOff(run, response)
   if (answer === "") return Effect.succeed({ _tag: "RunAgain" })
   return Effect.matchEffect(output.decode(answer), {

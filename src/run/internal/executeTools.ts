@@ -53,6 +53,7 @@ export const handle = (
       handler.handler(params, { toolCallId: callId, preliminary: () => Effect.void }).pipe(
         Effect.updateContext((input: Context.Context<never>) => Context.merge(handler.context, input)),
         Effect.flatMap((value) =>
+          // The handler's type promises what the schema encodes: a value that does not encode is a bug in it.
           Effect.map(Effect.orDie(planned.encodeSuccess(value)), (encoded): ToolOutcome => ({
             encoded,
             isFailure: false,
@@ -69,6 +70,7 @@ export const handle = (
         Effect.catchCause(run(params), (cause) => {
           const failure = cause.reasons.find(Cause.isFailReason)
           if (failure !== undefined) {
+            // As above, for the failure that the handler's type promises.
             return Effect.map(Effect.orDie(planned.encodeFailure(normalise(failure.error, tool))), failed)
           }
           return Cause.hasInterruptsOnly(cause)

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
@@ -58,6 +59,7 @@ export const prepare = Effect.fnUntraced(function*(
   options: RunOptions,
   id: string,
   conversationId: string | undefined,
+  session: Session["Service"] | undefined,
   emit: Emit | undefined
 ): Effect.fn.Return<Run, RunError | ModelError | SessionError, ModelProvider> {
   const plan = planOf(agent)
@@ -68,7 +70,6 @@ export const prepare = Effect.fnUntraced(function*(
   const context = yield* Effect.context<ModelProvider>()
   const model = yield* Context.get(context, ModelProvider).getModel(options.model ?? agent.model)
   const incoming: ReadonlyArray<Item> = typeof input === "string" ? [user(input)] : input
-  const session = conversationId === undefined ? undefined : yield* sessionOf(context)
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
@@ -109,12 +110,19 @@ export const prepare = Effect.fnUntraced(function*(
 })
 
 /** The type of a run with a conversation requires a `Session`; a run without one never asks. */
-export const sessionOf = (context: Context.Context<never>): Effect.Effect<Session["Service"]> => {
-  const session = Context.getOrUndefined(context as Context.Context<Session>, Session)
-  return session === undefined
-    ? Effect.die(new Error("The run has a conversationId but no Session is in the context: provide a Session Layer"))
-    : Effect.succeed(session)
-}
+export const sessionOf = (conversationId: string | undefined): Effect.Effect<Session["Service"] | undefined> =>
+  conversationId === undefined
+    ? Effect.undefined
+    : Effect.flatMap(
+      Effect.serviceOption(Session),
+      Option.match({
+        onNone: () =>
+          Effect.die(
+            new Error("The run has a conversationId but no Session is in the context: provide a Session Layer")
+          ),
+        onSome: (session) => Effect.succeed(session)
+      })
+    )
 
 /** The id that stands for `"new"`, or the one that was given. */
 export const conversationOf = (options: RunOptions): Effect.Effect<string | undefined> =>

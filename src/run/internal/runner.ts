@@ -78,28 +78,24 @@ const start = Effect.fnUntraced(function*(
   const ids = yield* Ids
   const id = yield* ids.next("run")
   const conversationId = yield* conversationOf(options)
+  const session = yield* sessionOf(conversationId)
   let run: Run | undefined
   const whole = Effect.gen(function*() {
     if (emit !== undefined) {
       yield* emit([{ _tag: "RunStarted", runId: id, agent: agent.name, conversationId }])
     }
-    run = yield* prepare(agent, input, options, id, conversationId, emit)
+    run = yield* prepare(agent, input, options, id, conversationId, session, emit)
     return yield* loop(run)
   })
-  const inTurn = conversationId === undefined || conversationId === ""
+  const inTurn = session === undefined || conversationId === undefined
     ? whole
-    : Effect.flatMap(
-      Effect.context<never>(),
-      (context) =>
-        Effect.flatMap(sessionOf(context), (session) =>
-          serialised(
-            whole,
-            session,
-            conversationId,
-            Effect.suspend(() =>
-              Effect.fail(new RunError.RunError({ agent: agent.name, runId: id, reason: nested(conversationId) }))
-            )
-          ))
+    : serialised(
+      whole,
+      session,
+      conversationId,
+      Effect.suspend(() =>
+        Effect.fail(new RunError.RunError({ agent: agent.name, runId: id, reason: nested(conversationId) }))
+      )
     )
   return yield* Tracer.withSpan(
     inTurn,

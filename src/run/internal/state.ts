@@ -1,5 +1,7 @@
 import type * as Effect from "effect/Effect"
 import type { FunctionCall, Item } from "../../services/Item.ts"
+import type { InvalidOutput, Refused } from "../../services/ModelError.ts"
+import { ModelError } from "../../services/ModelError.ts"
 import type { Model, ModelResponse, ModelSettings, ModelTracing } from "../../services/ModelProvider.ts"
 import type { RunJournal } from "../../services/RunJournal.ts"
 import type { Session } from "../../services/Session.ts"
@@ -51,6 +53,14 @@ export interface Run {
 
 export const fail = (run: Run, reason: RunErrorReason): RunError =>
   new RunError({ agent: run.agent.name, runId: run.id, reason })
+
+/** The model answered, and the answer cannot be used. Whoever listens to a stream has seen some of it. */
+export const unusable = (run: Run, Reason: typeof InvalidOutput | typeof Refused, description: string): ModelError =>
+  new ModelError({
+    provider: run.model.provider,
+    model: run.model.name,
+    reason: new Reason({ description, isPartial: run.emit !== undefined })
+  })
 
 /** Where the run stands after `turns` finished turns, with `made` beyond the items that it has taken in. */
 export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = []): RunState => ({
