@@ -1,0 +1,131 @@
+/**
+ * What a client is told of a failure: a fixed text for each reason, so that no cause, key or stack leaves the process.
+ */
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as ModelError from "../../../services/ModelError.ts"
+import * as SessionError from "../../../services/SessionError.ts"
+import * as RunError from "../../RunError.ts"
+
+/** @see https://www.rfc-editor.org/rfc/rfc9457 */
+export interface Problem {
+  readonly type: "about:blank"
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  /** What programs decide by. */
+  readonly code: string
+  /** Seconds. */
+  readonly retryAfter?: number
+}
+
+export class Refusal extends Data.TaggedError("Refusal")<{
+  readonly problem: Problem
+  readonly headers?: Readonly<Record<string, string>>
+}> {}
+
+const titles: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  409: "Conflict",
+  410: "Gone",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout"
+}
+
+export const problem = (status: number, code: string, detail: string, retryAfter?: number): Problem => ({
+  type: "about:blank",
+  title: titles[status] ?? "Error",
+  status,
+  detail,
+  code,
+  ...(retryAfter === undefined ? undefined : { retryAfter })
+})
+
+export const refuse = (
+  ...args: Parameters<typeof problem>
+): Refusal => new Refusal({ problem: problem(...args) })
+
+/** Status, code and text of a reason. */
+type Row = readonly [status: number, code: string, detail: string]
+
+const model: Readonly<Record<ModelError.ModelErrorReason["_tag"], Row>> = {
+  RateLimited: [503, "model-rate-limited", "The model provider takes no more requests for now. Try again later."],
+  QuotaExceeded: [503, "model-quota-exceeded", "The model provider's quota is used up."],
+  Overloaded: [503, "model-overloaded", "The model provider failed or has no capacity. Try again later."],
+  Timeout: [504, "model-timeout", "The model provider did not answer in time. Try again later."],
+  Transport: [502, "model-unreachable", "The connection to the model provider failed. Try again later."],
+  Authentication: [502, "model-authentication", "The model provider does not accept this server's credentials."],
+  InvalidRequest: [502, "model-invalid-request", "The model provider did not accept the request of this server."],
+  ContextLengthExceeded: [422, "context-length-exceeded", "The conversation is too long for the model. Start another."],
+  ContentFiltered: [422, "content-filtered", "The model provider's content filter stopped the answer."],
+  Refused: [422, "model-refused", "The model refused to answer in the form that was asked for."],
+  InvalidOutput: [502, "model-invalid-output", "The model's answer cannot be used."],
+  UnknownModel: [502, "model-unknown", "The model provider does not know the model of this agent."],
+  Unsupported: [502, "model-unsupported", "The model provider cannot do what this agent asks for."]
+}
+
+const session: Readonly<Record<SessionError.SessionErrorReason["_tag"], Row>> = {
+  Unavailable: [503, "session-unavailable", "Conversations cannot be read or stored for now. Try again later."],
+  VersionConflict: [
+    409,
+    "version-conflict",
+    "Another run changed the conversation meanwhile. Read the conversation and ask again."
+  ],
+  OperationMismatch: [500, "session-failed", "The conversation could not be stored."],
+  CorruptItem: [500, "session-failed", "The conversation cannot be read."],
+  DecryptionFailed: [500, "session-failed", "The conversation cannot be read."],
+  LimitExceeded: [413, "session-limit-exceeded", "The conversation is larger than what can be stored. Start another."],
+  CursorExpired: [410, "cursor-expired", "The cursor points into content that is gone. Read from the start."],
+  InvalidInput: [400, "invalid-input", "The conversation id or cursor is not one that can be used here."],
+  CorruptStore: [500, "session-failed", "Conversations cannot be read."],
+  Unsupported: [501, "session-unsupported", "Where this server keeps conversations, this cannot be done."],
+  Closed: [503, "session-unavailable", "The server is stopping. Try again later."]
+}
+
+const run: Readonly<Record<string, Row>> = {
+  MaxTurnsExceeded: [500, "max-turns-exceeded", "The agent came to no answer within the turns that it is given."],
+  ToolDefect: [500, "tool-defect", "A tool of the agent broke."],
+  InvalidFinalOutput: [502, "invalid-final-output", "The agent's answer does not have the form that it has to have."],
+  InvalidOptions: [400, "invalid-options", "The input or the conversation id is not one that a run can start with."]
+}
+
+const ofRow = ([status, code, detail]: Row, retryAfter?: Duration.Duration): Problem =>
+  problem(status, code, detail, retryAfter === undefined ? undefined : Math.ceil(Duration.toSeconds(retryAfter)))
+
+const failed: Row = [500, "run-failed", "The run failed."]
+
+/** Of whatever a run or a session fails with; an agent's own errors are the server's affair. */
+export const problemOf = (error: unknown): Problem => {
+  if (error instanceof Refusal) return error.problem
+  if (ModelError.isModelError(error)) {
+    return ofRow(model[error.reason._tag], "retryAfter" in error.reason ? error.reason.retryAfter : undefined)
+  }
+  if (SessionError.isSessionError(error)) return ofRow(session[error.reason._tag])
+  if (RunError.isRunError(error)) return ofRow(run[error.reason._tag] ?? failed)
+  return ofRow(failed)
+}
+
+export const respond = (
+  { retryAfter, ...problem }: Problem,
+  headers?: Readonly<Record<string, string>>
+): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.jsonUnsafe(problem, {
+    status: problem.status,
+    contentType: "application/problem+json",
+    headers: {
+      "cache-control": "no-store",
+      ...(retryAfter === undefined ? undefined : { "retry-after": String(retryAfter) }),
+      ...headers
+    }
+  })

@@ -1,0 +1,344 @@
+/** What the routes answer. */
+import * as ByteSize from "effect/ByteSize"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import { Ids } from "../../../services/Ids.ts"
+import { isItem, type Item } from "../../../services/Item.ts"
+import { Session } from "../../../services/Session.ts"
+import type { SessionError } from "../../../services/SessionError.ts"
+import type * as Agent from "../../Agent.ts"
+import * as EventLog from "./eventLog.ts"
+import { problem, problemOf, Refusal, refuse, respond } from "./problem.ts"
+import type { Run, Runs } from "./runs.ts"
+
+export interface Incoming {
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string | undefined>>
+}
+
+export interface Settings {
+  readonly agents: Readonly<Record<string, Agent.Any>>
+  readonly prefix: string
+  readonly acceptItems: "user" | "any"
+  readonly maxBodyBytes: number
+  readonly maxSubscribers: number
+  readonly maxPageSize: number
+  readonly maxWait: Duration.Duration
+  readonly heartbeat: Duration.Duration
+  readonly tenants: {
+    readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>
+    readonly services: (tenant: string) => Effect.Effect<Context.Context<any>, unknown, any>
+  } | undefined
+}
+
+const isUserMessage = (item: Item): boolean => "role" in item && item["role"] === "user"
+
+const Items = Schema.Array(Schema.Unknown.check(Schema.makeFilter((u) => isItem(u) || "an item")))
+
+const Body = Schema.Struct({
+  agent: Schema.String,
+  input: Schema.Union([Schema.String, Items]),
+  conversationId: Schema.optional(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)))
+})
+
+const decodeBody = Schema.decodeUnknownEffect(Schema.fromJsonString(Body), { onExcessProperty: "error" })
+
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+const noStore = { "cache-control": "no-store" }
+
+const json = (body: unknown, status = 200, headers: Readonly<Record<string, string>> = {}) =>
+  HttpServerResponse.jsonUnsafe(body, { status, headers: { ...noStore, ...headers } })
+
+/** A count in decimal, or nothing where it is no such. */
+const countOf = (text: string): number | undefined => /^\d{1,15}$/.test(text) ? Number(text) : undefined
+
+const notFound = refuse(404, "not-found", "There is no such run.")
+
+/** Path parameters and the search part of the request's address. */
+const parameters = Effect.gen(function*() {
+  const { params } = yield* HttpRouter.RouteContext
+  const search = yield* HttpServerRequest.ParsedSearchParams
+  return {
+    id: params["id"] ?? "",
+    query: (name: string): string | undefined => {
+      const value = search[name]
+      return typeof value === "string" ? value : value?.[0]
+    }
+  }
+})
+
+export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) {
+  const ids = yield* Ids
+  // A request keeps its own Scope and span; all else is as it was where the Layer was built.
+  const services = Context.omit(Scope.Scope, Tracer.ParentSpan)((yield* Effect.context<any>()) as Context.Context<any>)
+  let subscribers = 0
+
+  const href = (...path: ReadonlyArray<string>): string =>
+    [settings.prefix, ...path.map((segment) => encodeURIComponent(segment))].join("/")
+
+  const view = (run: Run) => ({
+    id: run.id,
+    agent: run.agent,
+    status: run.status,
+    conversationId: run.conversationId,
+    startedAt: run.startedAt,
+    ...(run.finishedAt === undefined ? undefined : { finishedAt: run.finishedAt }),
+    ...(run.result === undefined ? undefined : { result: run.result }),
+    ...(run.problem === undefined ? undefined : { problem: run.problem }),
+    lastEventId: run.log.last,
+    links: {
+      self: href("runs", run.id),
+      events: href("runs", run.id, "events"),
+      ...(run.conversationId === undefined
+        ? undefined
+        : { conversation: href("conversations", run.conversationId) })
+    }
+  })
+
+  const stackOf = (tenant: string | undefined): Effect.Effect<Context.Context<any>, Refusal, Scope.Scope> => {
+    if (settings.tenants === undefined || tenant === undefined) {
+      return Effect.succeed(Context.empty() as Context.Context<any>)
+    }
+    return settings.tenants.services(tenant).pipe(
+      Effect.tapError((error) => Effect.logError("The services of a tenant cannot be built", error)),
+      Effect.mapError(() =>
+        refuse(503, "tenant-unavailable", "What this needs is not available for now. Try again.", 5)
+      )
+    )
+  }
+
+  const tenantOf = Effect.gen(function*() {
+    const { headers, method, originalUrl } = yield* HttpServerRequest.HttpServerRequest
+    return settings.tenants === undefined
+      ? undefined
+      : yield* settings.tenants.of({ method, url: originalUrl, headers })
+  })
+
+  const route = <R>(
+    method: "GET" | "POST" | "DELETE",
+    path: HttpRouter.PathInput,
+    handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal | SessionError, R>
+  ) => {
+    const answered = handler.pipe(
+      Effect.tapError((error) =>
+        error._tag === "SessionError" && problemOf(error).status >= 500
+          ? Effect.logError("A conversation cannot be read", error)
+          : Effect.void
+      ),
+      Effect.catch((error) =>
+        Effect.succeed(respond(problemOf(error), error._tag === "Refusal" ? error.headers : undefined))
+      ),
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.failCause(cause)
+          : Effect.as(
+            Effect.logError("A request could not be answered", cause),
+            respond(problem(500, "internal", "The server could not answer."))
+          )
+      ),
+      Effect.provideContext(services)
+    )
+    return HttpRouter.route(method, path, answered as Effect.Effect<HttpServerResponse.HttpServerResponse>)
+  }
+
+  const readBody = Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const tooLarge = refuse(413, "body-too-large", `The body may have at most ${settings.maxBodyBytes} bytes.`)
+    const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
+    if (type !== "application/json") {
+      return yield* refuse(415, "unsupported-media-type", "Send JSON, as content-type application/json.")
+    }
+    if ((countOf(request.headers["content-length"] ?? "0") ?? 0) > settings.maxBodyBytes) return yield* tooLarge
+    const bytes = yield* request.arrayBuffer.pipe(
+      Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(settings.maxBodyBytes)),
+      Effect.mapError(({ reason }) =>
+        reason._tag === "RequestParseError" && reason.reason === "BodyTooLarge"
+          ? tooLarge
+          : refuse(400, "unreadable-body", "The body could not be read to its end.")
+      )
+    )
+    const text = yield* Effect.try({
+      try: () => decoder.decode(bytes),
+      catch: () => refuse(400, "invalid-json", "The body is not UTF-8.")
+    })
+    return yield* Effect.mapError(decodeBody(text), () =>
+      refuse(
+        400,
+        "invalid-body",
+        "The body is not of the form { \"agent\": string, \"input\": string or items, \"conversationId\"?: string }."
+      ))
+  })
+
+  const waitOf = Effect.map(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+    const seconds = countOf(/(?:^|[,;\s])wait=(\d+)/.exec(headers["prefer"] ?? "")?.[1] ?? "")
+    return seconds === undefined ? undefined : Duration.min(Duration.seconds(seconds), settings.maxWait)
+  })
+
+  const ended = (run: Run) =>
+    Effect.flatMap(waitOf, (wait) =>
+      wait === undefined
+        ? Effect.succeed(false)
+        : Effect.map(Effect.timeoutOption(Deferred.await(run.done), wait), Option.isSome))
+
+  const postRun = Effect.gen(function*() {
+    yield* runs.refuseIfDraining
+    const tenant = yield* tenantOf
+    const { agent: name, conversationId, input } = yield* readBody
+    const agent = Object.hasOwn(settings.agents, name) ? settings.agents[name] : undefined
+    if (agent === undefined) {
+      return yield* refuse(
+        400,
+        "unknown-agent",
+        `There is no such agent. There are: ${Object.keys(settings.agents).join(", ")}.`
+      )
+    }
+    if (
+      settings.acceptItems === "user" && typeof input !== "string" &&
+      !(input as ReadonlyArray<Item>).every(isUserMessage)
+    ) {
+      return yield* refuse(400, "invalid-input", "The input may only hold messages with the role \"user\".")
+    }
+    const run = yield* runs.start({
+      tenant,
+      name,
+      agent,
+      input: input as string | ReadonlyArray<Item>,
+      conversationId: conversationId ?? (yield* ids.next("conv")),
+      stack: stackOf(tenant).pipe(Effect.provideContext(services))
+    })
+    const location = { location: href("runs", run.id) }
+    if (!(yield* ended(run))) return json(view(run), 202, location)
+    return run.problem === undefined
+      ? json(view(run), 200, { ...location, "preference-applied": "wait" })
+      : respond(run.problem, location)
+  })
+
+  const owned = Effect.gen(function*() {
+    const tenant = yield* tenantOf
+    const { id, query } = yield* parameters
+    const run = runs.find(id, tenant)
+    return run === undefined ? yield* notFound : { run, query }
+  })
+
+  const getRun = Effect.gen(function*() {
+    const { run } = yield* owned
+    yield* ended(run)
+    return json(view(run))
+  })
+
+  const deleteRun = Effect.gen(function*() {
+    const { run } = yield* owned
+    // A commit that has begun is finished first, which may take its time.
+    yield* runs.cancel(run, "client").pipe(Effect.forkDetach, Effect.asVoid)
+    const isDone = Option.isSome(yield* Effect.timeoutOption(Deferred.await(run.done), "5 seconds"))
+    return json(view(run), isDone ? 200 : 202)
+  })
+
+  const subscribe = Effect.acquireRelease(
+    Effect.suspend(() => {
+      if (subscribers >= settings.maxSubscribers) {
+        return refuse(503, "too-many-subscribers", "As many clients are listening as this server takes. Try later.", 1)
+      }
+      subscribers++
+      return Effect.void
+    }),
+    () =>
+      Effect.sync(() => {
+        subscribers--
+      })
+  )
+
+  const getEvents = Effect.gen(function*() {
+    const { query, run } = yield* owned
+    const { headers } = yield* HttpServerRequest.HttpServerRequest
+    const given = headers["last-event-id"] ?? query("lastEventId")
+    // A client that names nothing is given what is kept.
+    const seen = given === undefined || given === "" ? run.log.first - 1 : countOf(given)
+    if (seen === undefined || seen > run.log.last) {
+      return yield* refuse(400, "invalid-event-id", "Last-Event-ID is not the id of an event of this run.")
+    }
+    if (!EventLog.follows(run.log, seen)) {
+      return yield* refuse(410, "events-gone", `Events before ${run.log.first} are no longer kept.`)
+    }
+    // That is how an EventSource learns that there is nothing to come back for.
+    if (run.log.isEnded && seen === run.log.last) return HttpServerResponse.empty({ status: 204, headers: noStore })
+    yield* subscribe
+    return HttpServerResponse.stream(EventLog.follow(run.log, seen, settings.heartbeat), {
+      contentType: "text/event-stream",
+      headers: { ...noStore, "x-accel-buffering": "no" }
+    })
+  })
+
+  const session = Effect.gen(function*() {
+    const tenant = yield* tenantOf
+    const stack = yield* stackOf(tenant)
+    return Option.getOrUndefined(Context.getOption(stack, Session)) ?? (yield* Session)
+  })
+
+  const limitOf = (text: string | undefined): Effect.Effect<number, Refusal> => {
+    const limit = text === undefined ? Math.min(50, settings.maxPageSize) : countOf(text)
+    return limit === undefined || limit < 1 || limit > settings.maxPageSize
+      ? refuse(400, "invalid-limit", `limit is a whole number from 1 to ${settings.maxPageSize}.`)
+      : Effect.succeed(limit)
+  }
+
+  const getConversations = Effect.gen(function*() {
+    const { query } = yield* parameters
+    const limit = yield* limitOf(query("limit"))
+    const { conversations } = yield* session
+    const prefix = query("prefix")
+    const after = query("after")
+    const found = yield* conversations({ prefix }).pipe(
+      Stream.dropWhile(({ id }) => after !== undefined && id <= after),
+      Stream.take(limit + 1),
+      Stream.runCollect
+    )
+    const page = found.slice(0, limit)
+    return json({
+      conversations: page.map((conversation) => ({
+        ...conversation,
+        links: { self: href("conversations", conversation.id) }
+      })),
+      ...(found.length > limit ? { next: page.at(-1)!.id } : undefined)
+    })
+  })
+
+  const getConversation = Effect.gen(function*() {
+    const { id, query } = yield* parameters
+    const limit = yield* limitOf(query("limit"))
+    const { records } = yield* session
+    const after = query("after")
+    const found = yield* records(id, { after }).pipe(Stream.take(limit + 1), Stream.runCollect)
+    if (found.length === 0 && after === undefined) {
+      return yield* refuse(404, "not-found", "There is no such conversation.")
+    }
+    const page = found.slice(0, limit)
+    return json({ id, records: page, ...(found.length > limit ? { next: page.at(-1)!.cursor } : undefined) })
+  })
+
+  return {
+    subscribers: () => subscribers,
+    routes: [
+      route("POST", "/runs", postRun),
+      route("GET", "/runs/:id", getRun),
+      route("DELETE", "/runs/:id", deleteRun),
+      route("GET", "/runs/:id/events", getEvents),
+      route("GET", "/conversations", getConversations),
+      route("GET", "/conversations/:id", getConversation)
+    ]
+  }
+})
