@@ -7,6 +7,8 @@
 import * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { Approval } from "./Approval.ts"
+import { GuardrailResult } from "./Guardrail.ts"
 import { RunState } from "./RunState.ts"
 
 const TypeId = "~agent-layers/run/RunError" as const
@@ -70,6 +72,133 @@ export class InvalidFinalOutput
 }
 
 /**
+ * A tool failed and its failures are not to go back to the model (`onFailure: "fail"`). `state` is from before the
+ * turn.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ToolFailed extends Schema.Error<ToolFailed>("agent-layers/run/RunError/ToolFailed")({
+  _tag: Schema.tag("ToolFailed"),
+  tool: Schema.String,
+  callId: Schema.String,
+  description: Schema.String,
+  state: RunState
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `Tool "${this.tool}" failed: ${this.description}`
+  }
+}
+
+/**
+ * A person must approve calls before the run can go on: `Runner.resume(agent, state, decisions)`. Nothing of the turn is
+ * stored yet; tools of it that need no approval have run, and do not run again.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ApprovalRequired extends Schema.Error<ApprovalRequired>("agent-layers/run/RunError/ApprovalRequired")({
+  _tag: Schema.tag("ApprovalRequired"),
+  approvals: Schema.Array(Approval),
+  state: RunState
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    const calls = this.approvals.map((approval) => `${approval.tool}(${approval.arguments})`).join(", ")
+    return `A person must approve: ${calls}. Decide, and resume the run with its state`
+  }
+}
+
+/**
+ * A guardrail stopped the run. Nothing of the turn is stored. `results` are those of all guardrails so far, the one that
+ * tripped among them.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class GuardrailTripped extends Schema.Error<GuardrailTripped>("agent-layers/run/RunError/GuardrailTripped")({
+  _tag: Schema.tag("GuardrailTripped"),
+  result: GuardrailResult,
+  results: Schema.Array(GuardrailResult),
+  state: RunState
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `Guardrail "${this.result.name}" tripped on the ${this.result.kind} of agent "${this.result.agent}"`
+  }
+}
+
+/**
+ * The run was told to stop after a turn (`stopAfterTurn`). Everything up to there is stored; `Runner.resume` goes on.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Stopped extends Schema.Error<Stopped>("agent-layers/run/RunError/Stopped")({
+  _tag: Schema.tag("Stopped"),
+  turn: Schema.Int,
+  state: RunState
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `The run was stopped after turn ${this.turn}. Resume it with its state`
+  }
+}
+
+/**
+ * The conversation was added to or changed after the run was suspended, or the same state was resumed before. No tool
+ * has run.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ConversationMoved extends Schema.Error<ConversationMoved>("agent-layers/run/RunError/ConversationMoved")({
+  _tag: Schema.tag("ConversationMoved"),
+  conversationId: Schema.String,
+  description: Schema.String,
+  state: RunState
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
+ * Another run of this process is busy with the conversation, and did not end within the time that this one was to wait
+ * (`onConflict`). The model was not asked.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ConversationBusy extends Schema.Error<ConversationBusy>("agent-layers/run/RunError/ConversationBusy")({
+  _tag: Schema.tag("ConversationBusy"),
+  conversationId: Schema.String
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `Another run is busy with conversation "${this.conversationId}": wait for it with onConflict: "wait"`
+  }
+}
+
+/**
+ * A state cannot be resumed as was asked: it is another agent's, or a decision does not fit what was asked for.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class StateMismatch extends Schema.Error<StateMismatch>("agent-layers/run/RunError/StateMismatch")({
+  _tag: Schema.tag("StateMismatch"),
+  description: Schema.String
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return this.description
+  }
+}
+
+/**
  * The run was asked for something that means nothing.
  *
  * @category reasons
@@ -89,7 +218,19 @@ export class InvalidOptions extends Schema.Error<InvalidOptions>("agent-layers/r
  * @category schemas
  * @since 0.1.0
  */
-export const RunErrorReason = Schema.Union([MaxTurnsExceeded, ToolDefect, InvalidFinalOutput, InvalidOptions])
+export const RunErrorReason = Schema.Union([
+  MaxTurnsExceeded,
+  ToolDefect,
+  ToolFailed,
+  InvalidFinalOutput,
+  ApprovalRequired,
+  GuardrailTripped,
+  Stopped,
+  ConversationMoved,
+  ConversationBusy,
+  StateMismatch,
+  InvalidOptions
+])
 
 /**
  * @category reasons

@@ -6,6 +6,7 @@
  */
 import type { Item } from "../services/Item.ts"
 import type { ModelEvent } from "../services/ModelProvider.ts"
+import type { Approval } from "./Approval.ts"
 import type { RunResult } from "./RunResult.ts"
 
 /**
@@ -37,6 +38,8 @@ export type RunEvent<Output> =
     /** JSON text. */
     readonly arguments: string
   }
+  /** What a handler told before it was done, encoded by the tool's success schema. */
+  | { readonly _tag: "ToolProgress"; readonly callId: string; readonly name: string; readonly value: unknown }
   | {
     readonly _tag: "ToolFinished"
     readonly callId: string
@@ -46,6 +49,12 @@ export type RunEvent<Output> =
     /** Whether it is a failure that the model may mend. */
     readonly isFailure: boolean
   }
+  /** From the next turn on another agent answers. */
+  | { readonly _tag: "HandedOff"; readonly callId: string; readonly from: string; readonly to: string }
+  /** The run is about to end with `ApprovalRequired`. */
+  | { readonly _tag: "ApprovalRequested"; readonly approval: Approval }
+  /** What an agent tells that was called like a tool. `path` holds the ids of the calls that lead to it. */
+  | { readonly _tag: "Nested"; readonly path: ReadonlyArray<string>; readonly event: RunEvent<unknown> }
   /** The turn is stored. Comes only where the run has a conversation. */
   | { readonly _tag: "Committed"; readonly turn: number; readonly version: number }
   | { readonly _tag: "Completed"; readonly result: RunResult<Output> }

@@ -18,18 +18,20 @@ import type { ModelProvider } from "../services/ModelProvider.ts"
 import type { Session } from "../services/Session.ts"
 import type { SessionError } from "../services/SessionError.ts"
 import type { Agent } from "./Agent.ts"
+import type { Decision } from "./Approval.ts"
 import * as internal from "./internal/runner.ts"
-import type { RunInput, RunOptions, StreamOptions } from "./RunConfig.ts"
+import type { ResumeOptions, RunInput, RunOptions, StreamOptions } from "./RunConfig.ts"
 import type { RunError } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import type { RunResult } from "./RunResult.ts"
+import type { RunState } from "./RunState.ts"
 
 /**
  * Runs an agent to its final answer.
  *
  * Fails with `RunError` where the run is stopped short (its reasons carry the state to go on from), with `ModelError`
  * where the model does not answer, with `SessionError` where the conversation cannot be loaded or committed, and with
- * what the agent's own instructions fail with. Nothing is retried here: wrap the run in
+ * what the agent's own effects and those of the options fail with. Nothing is retried here: wrap the run in
  * `Effect.retry({ while: (error) => … })`, or its model provider in a Layer that retries; an error's `isRetryable` says
  * whether that may help, a `ModelError`'s `reason.isPartial` whether something was already visible.
  *
@@ -37,16 +39,16 @@ import type { RunResult } from "./RunResult.ts"
  * @since 0.1.0
  */
 export const run: {
-  <Output, E, R>(
+  <Output, E, R, EO = never, RO = never>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options?: RunOptions & { readonly conversationId?: undefined }
-  ): Effect.Effect<RunResult<Output>, RunError | ModelError | E, ModelProvider | R>
-  <Output, E, R>(
+    options?: RunOptions<EO, RO> & { readonly conversationId?: undefined }
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | E | EO, ModelProvider | R | RO>
+  <Output, E, R, EO = never, RO = never>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options: RunOptions
-  ): Effect.Effect<RunResult<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
+    options: RunOptions<EO, RO>
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | SessionError | E | EO, ModelProvider | Session | R | RO>
 } = internal.run
 
 /**
@@ -54,20 +56,67 @@ export const run: {
  * `Completed` with the result that `run` would give. Exactly one terminal event: `Completed` or the stream's failure.
  *
  * Events wait in a bounded buffer; when it is full the run waits for its consumer. Leaving the stream early interrupts
- * the run.
+ * the run, unless `onDisconnect` is `"finish"`.
  *
  * @category running
  * @since 0.1.0
  */
 export const stream: {
-  <Output, E, R>(
+  <Output, E, R, EO = never, RO = never>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options?: StreamOptions & { readonly conversationId?: undefined }
-  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | E, ModelProvider | R>
-  <Output, E, R>(
+    options?: StreamOptions<EO, RO> & { readonly conversationId?: undefined }
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | E | EO, ModelProvider | R | RO>
+  <Output, E, R, EO = never, RO = never>(
     agent: Agent<Output, E, R>,
     input: RunInput,
-    options: StreamOptions
-  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | SessionError | E, ModelProvider | Session | R>
+    options: StreamOptions<EO, RO>
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | SessionError | E | EO, ModelProvider | Session | R | RO>
 } = internal.stream
+
+/**
+ * Goes on with a run that was stopped short, from the state in its error: after decisions about calls that wait for
+ * approval, after `Stopped`, or after a failure. Calls without a decision stop it again. The run keeps its id and its
+ * turns; options are given anew.
+ *
+ * Where a Session with versions keeps the conversation, a state with calls that wait is taken up once: a second resume
+ * gets `ConversationMoved` before any tool runs, in this process or another.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const resume: {
+  <Output, E, R, EO = never, RO = never>(
+    agent: Agent<Output, E, R>,
+    state: RunState,
+    decisions?: ReadonlyArray<Decision>,
+    options?: ResumeOptions<EO, RO> & { readonly conversationId?: undefined }
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | E | EO, ModelProvider | R | RO>
+  <Output, E, R, EO = never, RO = never>(
+    agent: Agent<Output, E, R>,
+    state: RunState,
+    decisions: ReadonlyArray<Decision>,
+    options: ResumeOptions<EO, RO>
+  ): Effect.Effect<RunResult<Output>, RunError | ModelError | SessionError | E | EO, ModelProvider | Session | R | RO>
+} = internal.resume
+
+/**
+ * `resume` as a stream. See `stream`.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const resumeStream: {
+  <Output, E, R, EO = never, RO = never>(
+    agent: Agent<Output, E, R>,
+    state: RunState,
+    decisions?: ReadonlyArray<Decision>,
+    options?: ResumeOptions<EO, RO> & { readonly conversationId?: undefined }
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | E | EO, ModelProvider | R | RO>
+  <Output, E, R, EO = never, RO = never>(
+    agent: Agent<Output, E, R>,
+    state: RunState,
+    decisions: ReadonlyArray<Decision>,
+    options: ResumeOptions<EO, RO>
+  ): Stream.Stream<RunEvent<Output>, RunError | ModelError | SessionError | E | EO, ModelProvider | Session | R | RO>
+} = internal.resumeStream

@@ -5,8 +5,9 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
+import type * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 
 /**
@@ -25,6 +26,15 @@ export interface StepSchemas<A, E> {
  * @category models
  * @since 0.1.0
  */
+export interface SignalSchemas<Request, Answer> {
+  readonly request: Schema.Codec<Request, any>
+  readonly answer: Schema.Codec<Answer, any>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
 export interface RunJournal {
   /**
    * Runs the effect, or answers with its recorded result. The name is unique in the run and the same each time the run
@@ -36,6 +46,15 @@ export interface RunJournal {
     schemas: () => StepSchemas<A, E>,
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
+  /**
+   * Waits for an answer from outside, a person's decision for instance. `None`: nobody will answer here, and the run ends
+   * with its state instead. The request is for whoever answers; both are JSON by Schema.
+   */
+  readonly signal: <Request, Answer>(
+    run: { readonly runId: string; readonly name: string },
+    schemas: () => SignalSchemas<Request, Answer>,
+    request: Request
+  ) => Effect.Effect<Option.Option<Answer>>
 }
 
 /**
@@ -47,4 +66,7 @@ export const RunJournal: Context.Reference<RunJournal> = Context.Reference<RunJo
   { defaultValue: () => transient }
 )
 
-const transient: RunJournal = { step: (_run, _schemas, effect) => identity(effect) }
+const transient: RunJournal = {
+  step: (_run, _schemas, effect) => identity(effect),
+  signal: () => Effect.succeedNone
+}

@@ -19,6 +19,8 @@ export interface ToolContext {
   readonly turn: number
   /** The provider's id of the call: stable over a retry of the step, so that it can serve as an idempotency key. */
   readonly callId: string
+  /** Names the call for good, over retries, resumed runs and processes: what an outside system can tell repeats by. */
+  readonly idempotencyKey: string
   readonly toolName: string
   /** The JSON text of the arguments exactly as the model wrote it. */
   readonly rawArguments: string

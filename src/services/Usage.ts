@@ -72,3 +72,17 @@ export const add = (a: Usage, b: Usage): Usage => ({
   cachedTokens: a.cachedTokens + b.cachedTokens,
   reasoningTokens: a.reasoningTokens + b.reasoningTokens
 })
+
+/**
+ * The sum for each agent, by name.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const byAgent = (
+  requests: ReadonlyArray<{ readonly agent: string; readonly usage: Usage }>
+): ReadonlyMap<string, Usage> => {
+  const sums = new Map<string, Usage>()
+  for (const { agent, usage } of requests) sums.set(agent, add(sums.get(agent) ?? zero, usage))
+  return sums
+}

@@ -471,6 +471,7 @@ for (const way of ways) {
           conversationId: "c",
           turn: 1,
           callId: "call-1",
+          idempotencyKey: `${result.runId}/call-1`,
           toolName: "probe",
           rawArguments: `{"x": 1}`,
           usage: result.responses[0]!.usage,
@@ -545,18 +546,19 @@ for (const way of ways) {
         assert.include(yield* description({ conversationId: "empty" }, []), "there is nothing to answer")
       }).pipe(Effect.provide([SessionMemory.layer, ModelScripted.layer([])])))
 
-    it.effect("refuses an agent with a tool that needs an approval, before it asks the model", () =>
+    it.effect("stops before a tool that needs an approval", () =>
       Effect.gen(function*() {
         for (const needsApproval of [true, () => true]) {
+          let erased = 0
           const guarded = Toolkit.make(Tool.make("erase", { success: Schema.String, needsApproval }))
-          const erase = guarded.toLayer({ erase: () => Effect.succeed("erased") })
+          const erase = guarded.toLayer({ erase: () => Effect.sync(() => `erased ${++erased}`) })
           const agent = Agent.make({ name: "a", toolkit: guarded })
           const error = failureOf(yield* Effect.exit(Effect.provide(runAs(way, agent, "go"), erase)))
-          assert.strictEqual(error.reason._tag, "InvalidOptions")
-          assert.include(error.message, `Tool "erase" has needsApproval`)
+          assert.strictEqual(error.reason._tag, "ApprovalRequired")
+          assert.deepStrictEqual(error.reason.approvals.map((approval: any) => approval.tool), ["erase"])
+          assert.strictEqual(erased, 0)
         }
-        assert.deepStrictEqual(yield* ModelScripted.requests, [])
-      }).pipe(Effect.provide(ModelScripted.layer([]))))
+      }).pipe(Effect.provide(ModelScripted.layer([ModelScripted.toolCall("erase"), ModelScripted.toolCall("erase")]))))
 
     it.effect("refuses an agent with a provider's tool that a handler would have to run", () =>
       Effect.gen(function*() {

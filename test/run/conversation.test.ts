@@ -203,13 +203,18 @@ for (const way of ways) {
         ])
       ))
 
-    it.effect("refuses the second of two runs, and is never mixed", () =>
+    it.effect("refuses the commit of a run in another process, and is never mixed", () =>
       Effect.gen(function*() {
+        // Another value over the same store: what a second process would have.
+        const elsewhere = Effect.provideServiceEffect(
+          Session.Session,
+          Effect.map(Session.Session, (one) => ({ ...one }))
+        )
         const both = yield* Effect.forkChild(
           Effect.all(
             [
               Effect.exit(runAs(way, agent, "first", { conversationId: "c" })),
-              Effect.exit(runAs(way, agent, "second", { conversationId: "c" }))
+              Effect.exit(elsewhere(runAs(way, agent, "second", { conversationId: "c" })))
             ],
             { concurrency: 2 }
           )
@@ -387,6 +392,7 @@ describe("a journal", () => {
     const names: Array<string> = []
     let handled = 0
     const journal: RunJournal.RunJournal = {
+      signal: () => Effect.succeedNone,
       step: (run, schemas, effect) =>
         Effect.gen(function*() {
           names.push(run.name)

@@ -2,14 +2,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as History from "../../services/History.ts"
 import * as ModelError from "../../services/ModelError.ts"
 import type { ModelEvent, ModelRequest, ModelSettings } from "../../services/ModelProvider.ts"
 import { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
-import * as Usage from "../../services/Usage.ts"
 import type { ModelProgress } from "../RunEvent.ts"
 import type { Emit, Run } from "./state.ts"
-import { unusable } from "./state.ts"
+import { hook, hookContext, stepName, unusable } from "./state.ts"
 
 const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
 
@@ -50,29 +50,44 @@ const checked = (run: Run, response: ModelResponse): Effect.Effect<ModelResponse
 const settingsOf = (run: Run): ModelSettings | undefined => {
   const choice = run.settings?.toolChoice
   const isForced = choice !== undefined && choice !== "auto" && choice !== "none"
-  return isForced && run.agent.resetToolChoice && run.hasUsedTools
+  return isForced && run.agent.resetToolChoice && run.usedTools.has(run.agentKey)
     ? { ...run.settings, toolChoice: undefined }
     : run.settings
 }
 
-/** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
-export const callModel = Effect.fnUntraced(function*(run: Run) {
-  const { instructions } = run.agent
+const requestOf = Effect.fnUntraced(function*(run: Run) {
+  const { inputFilter, providerConversationId } = run.options
+  const written = run.agent.instructions
+  const whole = {
+    instructions: Effect.isEffect(written) ? yield* written as Effect.Effect<string, unknown> : written,
+    input: run.unsent ?? run.view
+  }
+  const seen = inputFilter === undefined ? whole : yield* inputFilter(whole, hookContext(run))
   const request: ModelRequest = {
-    instructions: Effect.isEffect(instructions)
-      ? yield* instructions as Effect.Effect<string, unknown>
-      : instructions,
-    input: run.items.slice(),
+    instructions: seen.instructions,
+    // What a provider keeps holds the calls that these outputs answer.
+    input: inputFilter === undefined || run.unsent !== undefined ? seen.input : History.repair(seen.input),
     settings: settingsOf(run),
-    tools: run.plan.definitions,
+    tools: run.offer.definitions,
+    handoffs: run.offer.handoffs,
     outputSchema: run.plan.output?.schema,
     tracing: run.tracing,
     prompt: run.agent.prompt
   }
+  if (run.unsent === undefined) return request
+  return providerConversationId === undefined
+    ? { ...request, previousResponseId: run.previousResponseId }
+    : { ...request, conversationId: providerConversationId }
+})
+
+/** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
+export const callModel = Effect.fnUntraced(function*(run: Run) {
+  const request = yield* requestOf(run)
+  yield* hook(run, ({ onModelStart }) => onModelStart?.(hookContext(run), request))
   const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)
   const response = yield* Tracer.withSpan(
     run.journal.step(
-      { runId: run.id, name: `model/${run.turn}` },
+      { runId: run.id, name: stepName(run, `model/${run.turn}`) },
       schemas,
       Effect.flatMap(call, (response) => checked(run, response))
     ),
@@ -80,7 +95,8 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
       _tag: "Generation" as const,
       provider: run.model.provider,
       model: run.model.name,
-      input: request.input
+      // The run's own array goes on growing, and a span is kept.
+      input: request.input.slice()
     }),
     (exit) =>
       Exit.isFailure(exit) ? {} : {
@@ -89,7 +105,17 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
         ...(exit.value.id === undefined ? {} : { responseId: exit.value.id })
       }
   )
-  run.usage = Usage.add(run.usage, response.usage)
+  run.spend({
+    agent: run.agent.name,
+    provider: run.model.provider,
+    model: response.model ?? run.model.name,
+    usage: response.usage
+  })
   run.responses.push(response)
+  if (run.unsent !== undefined) {
+    run.unsent = []
+    run.previousResponseId = response.id ?? run.previousResponseId
+  }
+  yield* hook(run, ({ onModelEnd }) => onModelEnd?.(hookContext(run), response))
   return response
 })

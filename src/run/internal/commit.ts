@@ -10,17 +10,17 @@ const schemas = () => ({ success: Schema.Struct({ version: Schema.Int }), error:
  * Stores the turn that is complete, the input with the first one, under an id that makes a repetition harmless and
  * only onto the version that this run left. Does nothing without a conversation.
  */
-export const commit = (run: Run): Effect.Effect<void, SessionError> => {
+export const commit = (run: Run, name = `${run.turn}`): Effect.Effect<void, SessionError> => {
   const { conversationId, session } = run
-  if (session === undefined || conversationId === undefined) return Effect.void
+  if (session === undefined || conversationId === undefined || run.uncommitted === run.items.length) return Effect.void
   const { operations, versions } = session.capabilities
   const save = session.saveItems(conversationId, run.items.slice(run.uncommitted), {
-    operationId: operations ? `${run.id}/${run.turn}` : undefined,
+    operationId: operations ? `${run.id}/${name}` : undefined,
     expectedVersion: versions ? run.version : undefined,
     meta: { runId: run.id, agent: run.agent.name, provider: run.model.provider }
   })
   return Effect.flatMap(
-    run.journal.step({ runId: run.id, name: `commit/${run.turn}` }, schemas, save),
+    run.journal.step({ runId: run.id, name: `commit/${name}` }, schemas, save),
     ({ version }) => {
       run.uncommitted = run.items.length
       run.version = version

@@ -3,19 +3,26 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { ContentPart, FunctionCall } from "../../services/Item.ts"
+import type { ContentPart, FunctionCall, FunctionCallOutput } from "../../services/Item.ts"
 import { functionCallOutput, Item } from "../../services/Item.ts"
 import { ToolContext } from "../../services/ToolContext.ts"
 import * as Tracer from "../../services/Tracer.ts"
+import type { Approval } from "../Approval.ts"
 import * as RunError from "../RunError.ts"
-import type { PlannedTool } from "./plan.ts"
-import type { Run } from "./state.ts"
-import { fail, stateOf } from "./state.ts"
+import type { OpenTurn, RunState } from "../RunState.ts"
+import type { AgentTool } from "./agentModel.ts"
+import { addressOf, ruling } from "./approve.ts"
+import { checkTool } from "./guardrails.ts"
+import type { PlannedAgentTool, PlannedTool } from "./plan.ts"
+import type { Origin, Run } from "./state.ts"
+import { fail, hook, hookContext, stateOf, stepName } from "./state.ts"
 
 /** What a call came to. `encoded` is what the tool's success or failure schema makes of it. */
 export interface ToolOutcome {
@@ -32,57 +39,97 @@ const normalise = (error: unknown, tool: Tool.Any): unknown =>
     ? AiError.make({ module: "Toolkit", method: `${tool.name}.handle`, reason: error })
     : error
 
-/**
- * Decodes the arguments, runs the handler that the context holds for the tool, and encodes what it gives: what
- * `toolkit.handle` does, without its queue, fiber and stream. A failure is an outcome; a defect stays one.
- */
-export const handle = (
-  planned: PlannedTool,
-  rawArguments: string,
-  callId: string
+const badArguments = (name: string, description: string) =>
+  failed(`The arguments of tool "${name}" are not valid: ${description}. Call it again with corrected arguments.`)
+
+const decodeArguments = (decode: (json: string) => Effect.Effect<any, Schema.SchemaError>, rawArguments: string) =>
+  decode(rawArguments === "" ? "{}" : rawArguments)
+
+/** Tells what a handler has come to before it is done. */
+type Report = (encoded: unknown) => Effect.Effect<void>
+
+/** Runs the handler that the context holds for the tool. A failure is an outcome; a defect stays one. */
+const attempt = (
+  { encodeFailure, encodeSuccess, tool }: PlannedTool,
+  params: unknown,
+  callId: string,
+  report: Report | undefined
 ): Effect.Effect<ToolOutcome> =>
   Effect.withFiber((fiber) => {
-    const { tool } = planned
     const handler = fiber.context.mapUnsafe.get(tool.id) as Tool.Handler<string> | undefined
     if (handler === undefined) {
       return Effect.die(
         new Error(`No handler for tool "${tool.name}" in the context: provide toolkit.toLayer({ ${tool.name}: … })`)
       )
     }
-    const run = (params: unknown) =>
-      handler.handler(params, { toolCallId: callId, preliminary: () => Effect.void }).pipe(
-        Effect.updateContext((input: Context.Context<never>) => Context.merge(handler.context, input)),
-        Effect.flatMap((value) =>
-          // The handler's type promises what the schema encodes: a value that does not encode is a bug in it.
-          Effect.map(Effect.orDie(planned.encodeSuccess(value)), (encoded): ToolOutcome => ({
-            encoded,
-            isFailure: false,
-            modelOutput: tool.toModelOutput?.(value)
-          }))
+    // The handler's type promises what the schemas encode: a value that does not encode is a bug in it.
+    const preliminary = (value: unknown) =>
+      report === undefined ? Effect.void : Effect.flatMap(Effect.orDie(encodeSuccess(value)), report)
+    return handler.handler(params, { toolCallId: callId, preliminary }).pipe(
+      Effect.updateContext((input: Context.Context<never>) => Context.merge(handler.context, input)),
+      Effect.flatMap((value) =>
+        Effect.map(Effect.orDie(encodeSuccess(value)), (encoded): ToolOutcome => ({
+          encoded,
+          isFailure: false,
+          modelOutput: tool.toModelOutput?.(value)
+        }))
+      ),
+      Effect.catchCause((cause) => {
+        const failure = cause.reasons.find(Cause.isFailReason)
+        if (failure !== undefined) {
+          return Effect.map(Effect.orDie(encodeFailure(normalise(failure.error, tool))), failed)
+        }
+        return Cause.hasInterruptsOnly(cause)
+          ? Effect.succeed(failed(`Tool "${tool.name}" was interrupted before it finished.`))
+          : Effect.failCause(cause as Cause.Cause<never>)
+      })
+    )
+  })
+
+/** The handler with the tool's timeout and its retries. */
+const attempts = (
+  planned: PlannedTool,
+  params: unknown,
+  callId: string,
+  report: Report | undefined
+): Effect.Effect<ToolOutcome> => {
+  const { retry, timeout } = planned.options
+  const once = attempt(planned, params, callId, report)
+  const timed = timeout === undefined ? once : Effect.timeoutOrElse(once, {
+    duration: timeout,
+    orElse: () =>
+      Effect.succeed(
+        failed(
+          `Tool "${planned.tool.name}" did not answer within ${Duration.format(Duration.fromInputUnsafe(timeout))}.`
         )
       )
-    return Effect.matchEffect(planned.decode(rawArguments === "" ? "{}" : rawArguments), {
-      onFailure: (error) =>
-        Effect.succeed(failed(
-          `The arguments of tool "${tool.name}" are not valid: ${error.message}. Call it again with corrected arguments.`
-        )),
-      onSuccess: (params) =>
-        Effect.catchCause(run(params), (cause) => {
-          const failure = cause.reasons.find(Cause.isFailReason)
-          if (failure !== undefined) {
-            // As above, for the failure that the handler's type promises.
-            return Effect.map(Effect.orDie(planned.encodeFailure(normalise(failure.error, tool))), failed)
-          }
-          return Cause.hasInterruptsOnly(cause)
-            ? Effect.succeed(failed(`Tool "${tool.name}" was interrupted before it finished.`))
-            : Effect.failCause(cause as Cause.Cause<never>)
-        })
-    })
+  })
+  if (retry === undefined) return timed
+  return timed.pipe(
+    Effect.flatMap((outcome) => outcome.isFailure ? Effect.fail(outcome) : Effect.succeed(outcome)),
+    Effect.retry(retry),
+    Effect.catch(Effect.succeed)
+  )
+}
+
+/**
+ * Decodes the arguments, runs the handler, and encodes what it gives: what `toolkit.handle` does, without its queue,
+ * fiber and stream.
+ */
+export const handle = (
+  planned: PlannedTool,
+  rawArguments: string,
+  callId: string,
+  report?: Report
+): Effect.Effect<ToolOutcome> =>
+  Effect.matchEffect(decodeArguments(planned.decode, rawArguments), {
+    onFailure: (error) => Effect.succeed(badArguments(planned.tool.name, error.message)),
+    onSuccess: (params) => attempts(planned, params, callId, report)
   })
 
 const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
-const asText = (encoded: unknown): string =>
+export const asText = (encoded: unknown): string =>
   typeof encoded === "string"
     ? encoded
     : encoded === undefined
@@ -110,52 +157,82 @@ const visible = (outcome: ToolOutcome): string | ReadonlyArray<ContentPart> =>
     ? asText(outcome.encoded)
     : outcome.modelOutput.map(contentPart)
 
-const ToolStep = Schema.Struct({ output: Item, isFailure: Schema.Boolean })
+const ToolStep = Schema.Struct({
+  output: Item,
+  tool: Schema.String,
+  callId: Schema.String,
+  value: Schema.Json,
+  isFailure: Schema.Boolean
+})
 
 const schemas = () => ({ success: ToolStep, error: Schema.Never })
 
-const notExecuted = (run: Run, call: FunctionCall, isCutOff: boolean): ToolOutcome | undefined => {
-  if (isCutOff) {
-    return failed(`Tool "${call.name}" was not run: the response was cut off before it was complete. Call it again.`)
-  }
-  if (run.plan.tools.has(call.name)) return undefined
-  const names = Array.from(run.plan.tools.keys()).join(", ")
+/** A call that has its output. */
+export interface Answer {
+  readonly output: Item
+  readonly tool: string
+  readonly callId: string
+  /** What the tool's success or failure schema made of it. */
+  readonly value: Schema.Json
+  readonly isFailure: boolean
+}
+
+/** A call that waits for a person: by itself, or for what an agent called by it asks. */
+export interface Waiting {
+  readonly approvals: ReadonlyArray<Approval>
+  readonly nested: { readonly callId: string; readonly state: RunState } | undefined
+}
+
+export type Settled = Answer | Waiting
+
+export const isWaiting = (settled: Settled): settled is Waiting => "approvals" in settled
+
+const answered = (call: FunctionCall, outcome: ToolOutcome): Answer => ({
+  output: functionCallOutput(call.call_id, visible(outcome)) as Item,
+  tool: call.name,
+  callId: call.call_id,
+  value: (outcome.encoded ?? null) as Schema.Json,
+  isFailure: outcome.isFailure
+})
+
+const unavailable = (run: Run, call: FunctionCall): ToolOutcome => {
+  const names = [...run.plan.tools.keys(), ...run.plan.agentTools.keys()].filter(run.offer.isEnabled).join(", ")
   return failed(`There is no tool "${call.name}". ${names === "" ? "No tools are available." : `Available: ${names}.`}`)
 }
 
-const executeTool = (run: Run, call: FunctionCall, isCutOff: boolean) => {
-  const refused = notExecuted(run, call, isCutOff)
-  const outcome = refused !== undefined
-    ? Effect.succeed(refused)
-    : Effect.provideService(handle(run.plan.tools.get(call.name)!, call.arguments, call.call_id), ToolContext, {
-      agent: run.agent.name,
-      runId: run.id,
-      conversationId: run.conversationId,
-      turn: run.turn,
+const cutOff = (call: FunctionCall) =>
+  failed(`Tool "${call.name}" was not run: the response was cut off before it was complete. Call it again.`)
+
+const rejected = (call: FunctionCall, reason: string | undefined) =>
+  failed(`Tool "${call.name}" was not executed: the call was rejected.${reason === undefined ? "" : ` ${reason}`}`)
+
+const contextOf = (run: Run, call: FunctionCall): ToolContext => ({
+  agent: run.agent.name,
+  runId: run.id,
+  conversationId: run.conversationId,
+  turn: run.turn,
+  callId: call.call_id,
+  idempotencyKey: `${run.id}/${addressOf(run, call.call_id)}`,
+  toolName: call.name,
+  rawArguments: call.arguments,
+  usage: run.usage,
+  context: run.options.context
+})
+
+const toolFailed = (run: Run, call: FunctionCall, outcome: { readonly encoded: unknown }) =>
+  fail(
+    run,
+    new RunError.ToolFailed({
+      tool: call.name,
       callId: call.call_id,
-      toolName: call.name,
-      rawArguments: call.arguments,
-      usage: run.usage,
-      context: run.options.context
+      description: asText(outcome.encoded),
+      state: stateOf(run, run.turn - 1)
     })
-  const step = run.journal.step(
-    { runId: run.id, name: `tool/${run.turn}/${call.call_id}` },
-    schemas,
-    Effect.map(outcome, (outcome) => ({
-      output: functionCallOutput(call.call_id, visible(outcome)) as Item,
-      isFailure: outcome.isFailure
-    }))
   )
-  const traced = Tracer.withSpan(
-    step,
-    () => ({ _tag: "Tool" as const, name: call.name, callId: call.call_id, input: call.arguments }),
-    (exit) =>
-      Exit.isFailure(exit) ? {} : {
-        output: (exit.value.output as { readonly output?: unknown }).output,
-        isFailure: exit.value.isFailure
-      }
-  )
-  const settled = Effect.catchDefect(traced, (cause) =>
+
+/** A bug in the handler, as against one in what stands around it. */
+const reportDefect = <A, E>(run: Run, call: FunctionCall, effect: Effect.Effect<A, E>) =>
+  Effect.catchDefect(effect, (cause) =>
     Effect.fail(
       fail(
         run,
@@ -167,31 +244,210 @@ const executeTool = (run: Run, call: FunctionCall, isCutOff: boolean) => {
         })
       )
     ))
+
+const started = (run: Run, call: FunctionCall): Effect.Effect<void, unknown> => {
+  const told = run.emit === undefined
+    ? Effect.void
+    : run.emit([{ _tag: "ToolStarted", callId: call.call_id, name: call.name, arguments: call.arguments }])
+  return Effect.andThen(told, hook(run, ({ onToolStart }) => onToolStart?.(hookContext(run), call)))
+}
+
+const finished = (run: Run, call: FunctionCall, answer: Answer): Effect.Effect<void, unknown> => {
+  const { callId, isFailure, output, tool: name } = answer
+  const told = run.emit === undefined ? Effect.void : run.emit([{
+    _tag: "ToolFinished",
+    callId,
+    name,
+    output,
+    isFailure
+  }])
+  return Effect.andThen(told, hook(run, ({ onToolEnd }) => onToolEnd?.(hookContext(run), call, output)))
+}
+
+const reporter = (run: Run, call: FunctionCall): Report | undefined => {
   const { emit } = run
-  if (emit === undefined) return Effect.map(settled, ({ output }) => output)
-  const { arguments: args, call_id: callId, name } = call
-  return emit([{ _tag: "ToolStarted", callId, name, arguments: args }]).pipe(
-    Effect.andThen(settled),
-    Effect.tap(({ isFailure, output }) => emit([{ _tag: "ToolFinished", callId, name, output, isFailure }])),
-    Effect.map(({ output }) => output)
+  return emit === undefined
+    ? undefined
+    : (value) => emit([{ _tag: "ToolProgress", callId: call.call_id, name: call.name, value }])
+}
+
+/** The handler, as a step of the journal: what was recorded is not run again. */
+const runHandler = (run: Run, call: FunctionCall, planned: PlannedTool, params: unknown) =>
+  run.journal.step(
+    { runId: run.id, name: stepName(run, `tool/${run.turn}/${call.call_id}`) },
+    schemas,
+    Effect.map(
+      Effect.provideService(
+        attempts(planned, params, call.call_id, reporter(run, call)),
+        ToolContext,
+        contextOf(run, call)
+      ),
+      (outcome) => answered(call, outcome)
+    )
+  )
+
+const needsApproval = (
+  { options, tool }: PlannedTool,
+  params: unknown,
+  callId: string
+): Effect.Effect<boolean, unknown> | boolean => {
+  const needs = options.needsApproval ?? tool.needsApproval ?? false
+  if (typeof needs === "boolean") return needs
+  // A tool's own function may answer at once; it is shown no messages, which are the model's affair.
+  const answer = (needs as (params: unknown, call: object) => unknown)(params, {
+    callId,
+    toolCallId: callId,
+    messages: []
+  })
+  return Effect.isEffect(answer) ? answer as Effect.Effect<boolean, unknown> : answer === true
+}
+
+/** What a person has to say about a call, where it is asked for: `undefined` lets it run. */
+const ruled = (
+  run: Run,
+  call: FunctionCall,
+  needs: Effect.Effect<boolean, unknown> | boolean
+): Effect.Effect<Settled | undefined, unknown> => {
+  const ask = Effect.map(ruling(run, call), (ruling): Settled | undefined =>
+    ruling._tag === "Approved"
+      ? undefined
+      : ruling._tag === "Pending"
+      ? { approvals: [ruling.approval], nested: undefined }
+      : answered(call, rejected(call, ruling.reason)))
+  return typeof needs === "boolean"
+    ? needs ? ask : Effect.undefined
+    : Effect.flatMap(needs, (is) => is ? ask : Effect.undefined)
+}
+
+const executeTool = Effect.fnUntraced(function*(run: Run, call: FunctionCall, planned: PlannedTool) {
+  const decoded = yield* Effect.result(decodeArguments(planned.decode, call.arguments))
+  if (Result.isFailure(decoded)) return answered(call, badArguments(call.name, decoded.failure.message))
+  const { options } = planned
+  const params = decoded.success
+  const needs = needsApproval(planned, params, call.call_id)
+  const decision = needs === false ? undefined : yield* ruled(run, call, needs)
+  if (decision !== undefined) return decision
+  const guarded = {
+    agent: run.agent.name,
+    tool: call.name,
+    callId: call.call_id,
+    arguments: call.arguments,
+    context: run.options.context
+  }
+  const refusal = yield* checkTool(run, "toolInput", call.call_id, options.inputGuardrails, () => guarded)
+  if (refusal !== undefined) return answered(call, { encoded: refusal, isFailure: false })
+  const answer = yield* reportDefect(run, call, runHandler(run, call, planned, params))
+  const replacement = yield* checkTool(run, "toolOutput", call.call_id, options.outputGuardrails, () => ({
+    ...guarded,
+    output: asText((answer.output as FunctionCallOutput).output),
+    isFailure: answer.isFailure
+  }))
+  return replacement === undefined ? answer : answered(call, { encoded: replacement, isFailure: answer.isFailure })
+})
+
+const finalText = (tool: AgentTool<any, any>, finalOutput: unknown): string =>
+  tool.toText === undefined ? asText(finalOutput) : tool.toText(finalOutput)
+
+/** A run inside this one. Where it waits for a person this one waits with it; any other failure is the model's to mend. */
+const executeAgent = Effect.fnUntraced(function*(
+  run: Run,
+  call: FunctionCall,
+  { decode, tool }: PlannedAgentTool,
+  suspended: RunState | undefined
+) {
+  const decoded = yield* Effect.result(decodeArguments(decode, call.arguments))
+  if (Result.isFailure(decoded)) return answered(call, badArguments(call.name, decoded.failure.message))
+  const decision = suspended === undefined && tool.needsApproval ? yield* ruled(run, call, true) : undefined
+  if (decision !== undefined) return decision
+  const origin: Origin = suspended === undefined
+    ? { _tag: "Fresh", input: tool.input(decoded.success) }
+    : { _tag: "Resumed", state: suspended, decisions: Array.from(run.decisions.values()), onMoved: "fail" }
+  return yield* Effect.matchCauseEffect(run.callAgent(tool, call, origin), {
+    onSuccess: (result) =>
+      Effect.succeed<Settled>(answered(call, { encoded: finalText(tool, result.finalOutput), isFailure: false })),
+    onFailure: (cause): Effect.Effect<Settled, unknown> => {
+      const error = cause.reasons.find(Cause.isFailReason)?.error
+      if (error === undefined) return Effect.failCause(cause)
+      if (RunError.isRunError(error)) {
+        const { reason } = error
+        if (reason._tag === "ApprovalRequired") {
+          return Effect.succeed({
+            approvals: reason.approvals,
+            nested: { callId: call.call_id, state: reason.state }
+          })
+        }
+        // A bug in a handler is one wherever it is called from, and a decision that does not fit is nobody's to mend.
+        if (reason._tag === "ToolDefect" || reason._tag === "StateMismatch") return Effect.failCause(cause)
+      }
+      const message = Predicate.hasProperty(error, "message") ? String(error.message) : asText(error)
+      return Effect.succeed(answered(call, failed(message)))
+    }
+  })
+})
+
+const settle = (
+  run: Run,
+  call: FunctionCall,
+  isCutOff: boolean,
+  nested: OpenTurn["nested"]
+): Effect.Effect<Settled, unknown> => {
+  if (isCutOff) return Effect.succeed(answered(call, cutOff(call)))
+  const planned = run.offer.isEnabled(call.name) ? run.plan.tools.get(call.name) : undefined
+  if (planned !== undefined) return executeTool(run, call, planned)
+  const agentTool = run.offer.isEnabled(call.name) ? run.plan.agentTools.get(call.name) : undefined
+  return agentTool === undefined
+    ? Effect.succeed(answered(call, unavailable(run, call)))
+    : executeAgent(run, call, agentTool, nested.find(({ callId }) => callId === call.call_id)?.state)
+}
+
+const onFailureOf = (run: Run, name: string) =>
+  run.plan.tools.get(name)?.options.onFailure ?? run.options.onToolFailure ?? "return"
+
+const executeCall = (
+  run: Run,
+  call: FunctionCall,
+  isCutOff: boolean,
+  nested: OpenTurn["nested"]
+): Effect.Effect<Settled, unknown> => {
+  const settled = Tracer.withSpan(
+    settle(run, call, isCutOff, nested),
+    () => ({ _tag: "Tool" as const, name: call.name, callId: call.call_id, input: call.arguments }),
+    (exit) =>
+      Exit.isFailure(exit) || isWaiting(exit.value) ? {} : {
+        output: (exit.value.output as { readonly output?: unknown }).output,
+        isFailure: exit.value.isFailure
+      }
+  )
+  const judged = Effect.flatMap(
+    settled,
+    (settled): Effect.Effect<Settled, unknown> =>
+      !isWaiting(settled) && settled.isFailure && !isCutOff && onFailureOf(run, call.name) === "fail"
+        ? Effect.fail(toolFailed(run, call, { encoded: settled.value }))
+        : Effect.succeed(settled)
+  )
+  if (run.emit === undefined && run.options.hooks === undefined) return judged
+  return started(run, call).pipe(
+    Effect.andThen(judged),
+    Effect.tap((settled) => isWaiting(settled) ? Effect.void : finished(run, call, settled))
   )
 }
 
 /**
- * Runs the tools that a response asks for, at the same time, and gives their outputs in the order of the calls. A
- * response that was cut off starts no tool: its calls may be cut off too. Each call has a fiber of its own, alone or
- * not, so that what a handler forks ends with it.
+ * Settles the calls of a response, at the same time, and answers in the order of the calls. A response that was cut off
+ * starts no tool: its calls may be cut off too. Each call has a fiber of its own, alone or not, so that what a handler
+ * forks ends with it.
  */
 export const executeTools = (
   run: Run,
   calls: ReadonlyArray<FunctionCall>,
-  isCutOff: boolean
-): Effect.Effect<ReadonlyArray<Item>, RunError.RunError> => {
+  isCutOff: boolean,
+  nested: OpenTurn["nested"]
+): Effect.Effect<ReadonlyArray<Settled>, unknown> => {
   const { toolConcurrency = "unbounded" } = run.options
   const execute = (some: ReadonlyArray<FunctionCall>, concurrency: number | "unbounded") =>
-    Effect.forEach(some, (call) => executeTool(run, call, isCutOff), { concurrency })
+    Effect.forEach(some, (call) => executeCall(run, call, isCutOff, nested), { concurrency })
   // With a concurrency of 1 `forEach` forks nothing.
   return toolConcurrency === 1
-    ? Effect.map(Effect.forEach(calls, (call) => execute([call], "unbounded")), (outputs) => outputs.flat())
+    ? Effect.map(Effect.forEach(calls, (call) => execute([call], "unbounded")), (settled) => settled.flat())
     : execute(calls, toolConcurrency)
 }

@@ -6,22 +6,28 @@ import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
 import { isFunctionCall, isItem, user } from "../../services/Item.ts"
 import type { ModelError } from "../../services/ModelError.ts"
-import type { ModelSettings } from "../../services/ModelProvider.ts"
+import type { Model } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import { RunJournal } from "../../services/RunJournal.ts"
 import { Session } from "../../services/Session.ts"
 import type { SessionError } from "../../services/SessionError.ts"
+import { isSessionError } from "../../services/SessionError.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
 import type * as Agent from "../Agent.ts"
-import type { RunInput, RunOptions, StreamOptions } from "../RunConfig.ts"
-import { InvalidOptions, RunError } from "../RunError.ts"
-import { planOf } from "./plan.ts"
-import type { Emit, Run } from "./state.ts"
+import type { RunInput } from "../RunConfig.ts"
+import type { RunErrorReason } from "../RunError.ts"
+import { ConversationMoved, InvalidOptions, RunError, StateMismatch } from "../RunError.ts"
+import type { RequestUsage, RunState } from "../RunState.ts"
+import { misfit } from "./approve.ts"
+import { agentsOf, planOf } from "./plan.ts"
+import { mergeSettings } from "./settings.ts"
+import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
+import { addUsage } from "./state.ts"
 
 const isCount = (n: number) => Number.isInteger(n) && n > 0
 
-const invalid = (input: RunInput, options: StreamOptions): string | undefined => {
+const invalid = (options: AnyOptions): string | undefined => {
   const { bufferSize, conversationId, maxItems, maxTurns, toolConcurrency } = options
   if (conversationId === "") return `conversationId is empty: name a conversation, or "new" for a new one`
   if (maxTurns !== undefined && !isCount(maxTurns)) {
@@ -36,6 +42,18 @@ const invalid = (input: RunInput, options: StreamOptions): string | undefined =>
   if (bufferSize !== undefined && !isCount(bufferSize)) {
     return `bufferSize is ${bufferSize}: it must be a whole number greater than 0`
   }
+  const { previousResponseId, providerConversationId } = options
+  if (previousResponseId !== undefined && providerConversationId !== undefined) {
+    return "previousResponseId and providerConversationId are both given: a provider takes one of them"
+  }
+  if (conversationId !== undefined && (previousResponseId ?? providerConversationId) !== undefined) {
+    return "conversationId is a session's, and the conversation of previousResponseId or providerConversationId is the " +
+      "provider's: give one of them"
+  }
+  return undefined
+}
+
+const invalidInput = (input: RunInput): string | undefined => {
   if (typeof input === "string") return undefined
   const wrong = input.findIndex((item) => !isItem(item))
   return wrong === -1
@@ -43,51 +61,177 @@ const invalid = (input: RunInput, options: StreamOptions): string | undefined =>
     : `input[${wrong}] is not an item: use the constructors of agent-layers/services/Item, such as Item.user("…")`
 }
 
-const mergeSettings = (
-  agent: ModelSettings | undefined,
-  run: ModelSettings | undefined
-): ModelSettings | undefined => {
-  if (agent === undefined || run === undefined) return run ?? agent
-  const defined = Object.entries(run).filter(([, value]) => value !== undefined)
-  return { ...agent, ...Object.fromEntries(defined) }
+/** What is the same however a run begins. */
+export interface Beginning {
+  readonly agent: Agent.Any
+  readonly options: AnyOptions
+  readonly id: string
+  readonly conversationId: string | undefined
+  readonly session: Session["Service"] | undefined
+  readonly emit: Emit | undefined
+  readonly outer: Outer | undefined
+  readonly callAgent: (run: Run) => Run["callAgent"]
 }
 
-/** Checks the options, finds the model, loads the conversation and mends what is broken in it. */
-export const prepare = Effect.fnUntraced(function*(
-  agent: Agent.Any,
-  input: RunInput,
-  options: RunOptions,
-  id: string,
-  conversationId: string | undefined,
-  session: Session["Service"] | undefined,
-  emit: Emit | undefined
-): Effect.fn.Return<Run, RunError | ModelError | SessionError, ModelProvider> {
-  const plan = planOf(agent)
-  const refuse = (description: string) =>
-    new RunError({ agent: agent.name, runId: id, reason: new InvalidOptions({ description }) })
-  const wrong = invalid(input, options) ?? plan.refused
-  if (wrong !== undefined) return yield* refuse(wrong)
-  const context = yield* Effect.context<ModelProvider>()
-  const model = yield* Context.get(context, ModelProvider).getModel(options.model ?? agent.model)
-  const incoming: ReadonlyArray<Item> = typeof input === "string" ? [user(input)] : input
+/** Where a run begins: what it has behind it. */
+interface Standing {
+  readonly agent: Agent.Any
+  readonly agentKey: string
+  readonly items: Array<Item>
+  readonly view: Array<Item>
+  readonly input: ReadonlyArray<Item>
+  readonly uncommitted: number
+  readonly version: number | undefined
+  readonly state: RunState | undefined
+}
+
+const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect<never, unknown> =>
+  Effect.fail(new RunError({ agent: agent.name, runId: id, reason }))
+
+const afresh = Effect.fnUntraced(function*(
+  beginning: Beginning,
+  given: RunInput
+): Effect.fn.Return<Standing, unknown> {
+  const { agent, conversationId, options, session } = beginning
+  const wrong = invalidInput(given)
+  if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
+  const input: ReadonlyArray<Item> = typeof given === "string" ? [user(given)] : given
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
   const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
   const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
-  const history = History.repair(stored, incoming)
-  const items = history.concat(incoming)
-  if (items.length === 0 && agent.prompt === undefined) {
-    return yield* refuse("there is nothing to answer: the input is empty, and no conversation stands before it")
+  const history = History.repair(stored, input)
+  const items = history.concat(input)
+  const isKeptElsewhere = (options.previousResponseId ?? options.providerConversationId) !== undefined
+  if (items.length === 0 && agent.prompt === undefined && !isKeptElsewhere) {
+    return yield* refuse(
+      beginning,
+      new InvalidOptions({
+        description: "there is nothing to answer: the input is empty, and no conversation stands before it"
+      })
+    )
+  }
+  const view = options.history === undefined
+    ? items
+    : History.repair(yield* options.history(history, input) as Effect.Effect<ReadonlyArray<Item>, unknown>).slice()
+  return {
+    agent,
+    agentKey: agent.name,
+    items,
+    view,
+    input,
+    uncommitted: history.length,
+    version: session === undefined ? undefined : loaded?.version ?? 0,
+    state: undefined
+  }
+})
+
+const moved = (beginning: Beginning, state: RunState, description: string) =>
+  refuse(
+    beginning,
+    new ConversationMoved({ conversationId: beginning.conversationId!, description, state })
+  )
+
+/**
+ * A state is taken up once: whoever comes second finds that the claim is there, before any tool runs. The claim is a
+ * conversation of its own, so that the one that the run is about holds nothing but what was said.
+ */
+const claimOf = (id: string) => `agent-layers/resumed/${id}`
+
+const claim = Effect.fnUntraced(function*(
+  beginning: Beginning,
+  session: Session["Service"],
+  state: RunState
+): Effect.fn.Return<void, unknown> {
+  const { anyItem, versions } = session.capabilities
+  if (!versions || !anyItem || state.openTurn === undefined) return
+  const item: Item = { type: "run_resumed", run_id: state.runId, turn: state.turns + 1 }
+  const taken = session.saveItems(claimOf(state.runId), [item], { expectedVersion: state.resumes })
+  yield* Effect.catch(taken, (error) =>
+    isSessionError(error) && error.reason._tag === "VersionConflict"
+      ? moved(beginning, state, "This state was resumed before: a decision is used once")
+      : Effect.fail(error))
+})
+
+/** Leaves no trace of the claims; that they were made stays known. */
+export const releaseClaims = (run: Run): Effect.Effect<void, SessionError> =>
+  run.resumes === 0 || run.session === undefined || !run.session.capabilities.versions ||
+    !run.session.capabilities.anyItem
+    ? Effect.void
+    : run.session.clear(claimOf(run.id))
+
+const again = Effect.fnUntraced(function*(
+  beginning: Beginning,
+  { decisions, onMoved, state }: Extract<Origin, { readonly _tag: "Resumed" }>
+): Effect.fn.Return<Standing, unknown> {
+  const { agent: root, conversationId, outer, session } = beginning
+  const mismatch = (description: string) => refuse(beginning, new StateMismatch({ description }))
+  if (root.name !== state.rootAgent) {
+    return yield* mismatch(`The state is of agent "${state.rootAgent}", and "${root.name}" was to go on with it`)
+  }
+  const agent = agentsOf(root).get(state.agent)
+  if (agent === undefined) {
+    return yield* mismatch(`The state is at agent "${state.agent}", which "${root.name}" does not hand off to`)
+  }
+  const wrong = outer === undefined ? misfit(state, decisions) : undefined
+  if (wrong !== undefined) return yield* mismatch(wrong)
+  let items = state.items.slice()
+  let { conversationVersion: version } = state
+  if (session !== undefined && conversationId !== undefined) {
+    const stands = yield* session.loadItems(conversationId, { maxItems: 1 })
+    const isMoved = session.capabilities.versions && stands.version !== version
+    if (isMoved && onMoved === "fail") {
+      return yield* moved(
+        beginning,
+        state,
+        `Conversation "${conversationId}" moved on from version ${version} to ${stands.version} since the run was ` +
+          `suspended: resume it with onMoved: "append", or start again`
+      )
+    }
+    if (isMoved) {
+      const loaded = yield* session.loadItems(conversationId)
+      const late = state.items.slice(state.items.length - state.uncommitted)
+      items = History.repair(loaded.items, late).concat(late)
+      version = loaded.version
+    }
+    yield* claim(beginning, session, state)
   }
   return {
-    id,
     agent,
-    plan,
-    model,
-    settings: mergeSettings(agent.settings, options.settings),
+    agentKey: state.agent,
+    items,
+    view: state.view === undefined ? items : state.view.slice(),
+    input: [],
+    uncommitted: items.length - state.uncommitted,
+    version,
+    state
+  }
+})
+
+/** Checks the options, finds the model, and loads what stands behind the run. */
+export const prepare = Effect.fnUntraced(function*(
+  beginning: Beginning,
+  origin: Origin
+): Effect.fn.Return<Run, unknown, ModelProvider> {
+  const { agent: root, conversationId, emit, id, options, outer, session } = beginning
+  const wrong = invalid(options) ?? planOf(root).refused
+  if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
+  const context = yield* Effect.context<ModelProvider>()
+  const findModel = (name: string | undefined): Effect.Effect<Model, ModelError> =>
+    Context.get(context, ModelProvider).getModel(name)
+  const { agent, agentKey, input, items, state, uncommitted, version, view } = origin._tag === "Fresh"
+    ? yield* afresh(beginning, origin.input)
+    : yield* again(beginning, origin)
+  const plan = planOf(agent)
+  const isKeptElsewhere = (options.previousResponseId ?? options.providerConversationId) !== undefined
+  const openTurn = state?.openTurn
+  const run: Run = {
+    id,
+    path: outer?.path ?? [],
+    root,
     options,
-    maxTurns: options.maxTurns ?? 10,
+    maxTurns: state?.maxTurns ?? options.maxTurns ?? 10,
     conversationId,
     session,
     journal: Context.get(context, RunJournal),
@@ -96,17 +240,43 @@ export const prepare = Effect.fnUntraced(function*(
       : Context.get(context, Tracer.IncludeContent)
       ? "enabled"
       : "enabledWithoutData",
+    traceId: Context.get(context, Tracer.CurrentTrace)?.traceId,
     emit,
+    findModel,
+    callAgent: (tool, call, origin) => beginning.callAgent(run)(tool, call, origin),
+    agent,
+    agentKey,
+    plan,
+    model: yield* findModel(options.model ?? agent.model),
+    settings: mergeSettings(agent.settings, options.settings),
+    offer: plan.offer,
     items,
-    firstNew: items.length,
-    uncommitted: history.length,
-    version: session === undefined ? undefined : loaded?.version ?? 0,
-    turn: 0,
-    usage: Usage.zero,
-    hasUsedTools: false,
-    responses: [],
-    calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call]))
+    view,
+    unsent: state === undefined ? isKeptElsewhere ? view.slice() : undefined : state.unsent?.slice(),
+    newItems: state?.newItems.slice() ?? [],
+    uncommitted,
+    version,
+    turn: state?.turns ?? 0,
+    usage: state?.usage ?? Usage.zero,
+    spend: (request: RequestUsage) => {
+      addUsage(run, request)
+      outer?.spend(request)
+    },
+    requests: state?.requests.slice() ?? [],
+    guardrails: state?.guardrails.slice() ?? [],
+    usedTools: new Set(state?.usedTools),
+    repairs: state?.repairs ?? 0,
+    responses: state?.responses.slice() ?? [],
+    previousResponseId: options.previousResponseId ?? state?.previousResponseId,
+    calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call])),
+    standing: state?.standing.slice() ?? [],
+    decisions: new Map(origin._tag === "Fresh" ? [] : origin.decisions.map((decision) => [decision.id, decision])),
+    resumes: state === undefined ? 0 : state.resumes + (openTurn === undefined ? 0 : 1),
+    openTurn,
+    isUnchecked: state === undefined,
+    input
   }
+  return run
 })
 
 /** The type of a run with a conversation requires a `Session`; a run without one never asks. */
@@ -125,7 +295,7 @@ export const sessionOf = (conversationId: string | undefined): Effect.Effect<Ses
     )
 
 /** The id that stands for `"new"`, or the one that was given. */
-export const conversationOf = (options: RunOptions): Effect.Effect<string | undefined> =>
+export const conversationOf = (options: AnyOptions): Effect.Effect<string | undefined> =>
   options.conversationId === "new"
     ? Ids.pipe(Effect.flatMap((ids) => ids.next("conv")))
     : Effect.succeed(options.conversationId)

@@ -1,66 +1,199 @@
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
+import type { Item } from "../../services/Item.ts"
+import { assistant, user } from "../../services/Item.ts"
+import { isModelError } from "../../services/ModelError.ts"
+import type { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import type * as Agent from "../Agent.ts"
-import type { RunInput, RunOptions, StreamOptions } from "../RunConfig.ts"
+import type { Decision } from "../Approval.ts"
+import type { ResumeOptions, RunInput } from "../RunConfig.ts"
 import * as RunError from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import type { RunResult } from "../RunResult.ts"
+import type { OpenTurn, RunState } from "../RunState.ts"
 import { callModel } from "./callModel.ts"
 import { commit, maintain } from "./commit.ts"
-import { decide } from "./decide.ts"
-import { executeTools } from "./executeTools.ts"
-import { conversationOf, prepare, sessionOf } from "./prepare.ts"
+import type { NextStep } from "./decide.ts"
+import { decide, decideAfterTools, newCalls } from "./decide.ts"
+import type { Answer } from "./executeTools.ts"
+import { executeTools, isWaiting } from "./executeTools.ts"
+import { checkInput, checkOutput } from "./guardrails.ts"
+import { chooseHandoff, handOff } from "./handOff.ts"
+import { offerOf } from "./plan.ts"
+import type { Beginning } from "./prepare.ts"
+import { conversationOf, prepare, releaseClaims, sessionOf } from "./prepare.ts"
 import { serialised } from "./serialise.ts"
-import type { Emit, Run } from "./state.ts"
-import { fail, resultOf, stateOf } from "./state.ts"
+import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
+import { append, fail, hook, hookContext, resultOf, stateOf } from "./state.ts"
+
+/** The model's answer, with the checks of the input before it and beside it: nothing goes on before all have passed. */
+const ask = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelResponse, unknown> {
+  if (!run.isUnchecked) return yield* callModel(run) as Effect.Effect<ModelResponse, unknown>
+  yield* checkInput(run, "blocking")
+  const call = callModel(run) as Effect.Effect<ModelResponse, unknown>
+  const isAlone = run.agent.inputGuardrails.every(({ mode }) => mode === "blocking")
+  const response = isAlone
+    ? yield* call
+    : (yield* Effect.all([call, checkInput(run, "parallel")], { concurrency: 2 }))[0]
+  run.isUnchecked = false
+  return response
+})
+
+const complaint = (description: string): Item =>
+  user(`Your answer does not have the shape that was asked for: ${description}. Answer again with nothing but that.`)
+
+/** Suspends the turn: what it has so far goes into the state, and nothing is stored. */
+const suspend = Effect.fnUntraced(function*(run: Run, openTurn: OpenTurn) {
+  const { approvals } = openTurn
+  if (run.emit !== undefined && run.path.length === 0) {
+    yield* run.emit(approvals.map((approval) => ({ _tag: "ApprovalRequested", approval })))
+  }
+  return yield* fail(
+    run,
+    new RunError.ApprovalRequired({ approvals, state: { ...stateOf(run, run.turn - 1), openTurn } })
+  )
+})
+
+const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
+  yield* checkOutput(run, finalOutput)
+  yield* hook(run, ({ onAgentEnd }) => onAgentEnd?.(hookContext(run), finalOutput))
+})
 
 /**
- * One turn: a model call, the tools it asks for, a commit. Answers with the final output, boxed, when there is one.
+ * One turn: a model call, or one that waited for decisions; the tools it asks for, a handoff, a commit. Answers with the
+ * final output, boxed, when there is one.
  */
 const takeTurn = Effect.fnUntraced(function*(run: Run) {
-  const response = yield* callModel(run)
-  const before = run.items.length
-  const next = yield* decide(run, response)
-  const outputs = next._tag === "RunTools"
-    ? yield* executeTools(run, next.calls, response.status === "incomplete")
-    : []
-  if (outputs.length > 0) run.hasUsedTools = true
-  const made = History.repair(response.output.concat(outputs))
-  for (const item of made) run.items.push(item)
-  if (run.items.length > before) yield* commit(run)
+  const open = run.openTurn
+  run.openTurn = undefined
+  run.offer = yield* offerOf(run.plan)
+  const response = open === undefined ? yield* ask(run) : open.response
+  const isCutOff = response.status === "incomplete"
+  const calls = yield* newCalls(run, response)
+  const isHandoff = (name: string) => run.plan.handoffs.has(name)
+  const answers = new Map<string, Answer>(open?.answers.map((answer) => [answer.callId, answer]))
+  const unanswered = calls.filter(({ call_id: callId, name }) => !isHandoff(name) && !answers.has(callId))
+  const settled = yield* executeTools(run, unanswered, isCutOff, open?.nested ?? [])
+  for (const one of settled) if (!isWaiting(one)) answers.set(one.callId, one)
+  const waiting = settled.filter(isWaiting)
+  if (waiting.length > 0) {
+    return yield* suspend(run, {
+      response,
+      answers: Array.from(answers.values()),
+      approvals: waiting.flatMap(({ approvals }) => approvals),
+      nested: waiting.flatMap(({ nested }) => nested === undefined ? [] : [nested])
+    })
+  }
+  if (answers.size > 0) run.usedTools.add(run.agentKey)
+  const { chosen, outputs: handedOff } = yield* chooseHandoff(
+    run,
+    calls.filter(({ name }) => isHandoff(name)),
+    isCutOff
+  )
+  const inOrder = calls.flatMap(({ call_id: callId }) => answers.get(callId) ?? [])
+  const outputs = calls.map(({ call_id: callId }) =>
+    answers.get(callId)?.output ?? handedOff.find((output) => output.call_id === callId)!
+  )
+  const next: NextStep = calls.length === 0
+    ? yield* decide(run, response)
+    : chosen === undefined && inOrder.length > 0
+    ? yield* decideAfterTools(run, response, inOrder)
+    : { _tag: "RunAgain" }
+  run.unsent?.push(...outputs)
+  if (next._tag === "Repair") {
+    run.repairs++
+    if (run.unsent !== undefined) run.unsent.push(complaint(next.description))
+    else run.view = run.view.concat(History.repair(response.output), complaint(next.description))
+    return undefined
+  }
+  if (next._tag === "Finish") yield* finish(run, next.finalOutput)
+  append(run, History.repair(response.output.concat(outputs)))
+  yield* commit(run)
+  if (chosen !== undefined) yield* handOff(run, chosen)
   return next._tag === "Finish" ? next : undefined
 })
 
-const loop = Effect.fnUntraced(function*(run: Run) {
-  while (run.turn < run.maxTurns) {
-    run.turn++
-    const spent = run.usage
-    if (run.emit !== undefined) {
-      yield* run.emit([{ _tag: "TurnStarted", turn: run.turn, agent: run.agent.name }])
+const isRecoverable = (error: unknown): error is RunError.RunError =>
+  RunError.isRunError(error)
+    ? error.reason._tag === "MaxTurnsExceeded" || error.reason._tag === "InvalidFinalOutput"
+    : isModelError(error) && error.reason._tag === "Refused"
+
+/** A final answer in place of an error, if the caller has one: checked and stored as if the agent had given it. */
+const recover = (run: Run, error: unknown): Effect.Effect<{ readonly finalOutput: unknown }, unknown> => {
+  const { recover } = run.options
+  if (recover === undefined || !isRecoverable(error)) return Effect.fail(error)
+  return Effect.gen(function*() {
+    const recovered = yield* recover(error, hookContext(run)) as Effect.Effect<Option.Option<unknown>, unknown>
+    if (Option.isNone(recovered)) return yield* Effect.fail(error)
+    const finalOutput = recovered.value
+    const { output } = run.plan
+    const text = output === undefined
+      ? typeof finalOutput === "string" ? finalOutput : undefined
+      : yield* Effect.orElseSucceed(output.encode(finalOutput), () => undefined)
+    if (text === undefined) {
+      return yield* fail(
+        run,
+        new RunError.InvalidFinalOutput({
+          text: "",
+          description: "what `recover` answered is not an output of the agent",
+          state: stateOf(run, run.turn)
+        })
+      )
     }
-    const finish = yield* Tracer.withSpan(
-      takeTurn(run),
-      () => ({ _tag: "Turn" as const, agent: run.agent.name, turn: run.turn }),
-      () => run.usage === spent ? {} : { usage: run.responses[run.responses.length - 1]!.usage }
-    )
-    if (finish !== undefined) {
-      yield* maintain(run)
-      return resultOf(run, finish.finalOutput)
-    }
-  }
-  return yield* fail(
+    yield* finish(run, finalOutput)
+    append(run, [assistant(text)])
+    yield* commit(run, `${run.turn}/recovered`)
+    return { finalOutput }
+  })
+}
+
+const exceeded = (run: Run) =>
+  fail(
     run,
     new RunError.MaxTurnsExceeded({
       maxTurns: run.maxTurns,
       state: stateOf(run, run.turn)
     })
   )
+
+const turns = Effect.fnUntraced(function*(run: Run) {
+  const { stopAfterTurn } = run.options
+  while (run.turn < run.maxTurns) {
+    run.turn++
+    const spent = run.responses.length
+    if (run.emit !== undefined) {
+      yield* run.emit([{ _tag: "TurnStarted", turn: run.turn, agent: run.agent.name }])
+    }
+    yield* hook(run, ({ onTurnStart }) => onTurnStart?.(hookContext(run)))
+    const finished = yield* Tracer.withSpan(
+      takeTurn(run),
+      () => ({ _tag: "Turn" as const, agent: run.agent.name, turn: run.turn }),
+      () => run.responses.length === spent ? {} : { usage: run.responses[run.responses.length - 1]!.usage }
+    )
+    if (finished !== undefined) return finished
+    if (stopAfterTurn !== undefined && (yield* stopAfterTurn as Effect.Effect<boolean, unknown>)) {
+      return yield* fail(run, new RunError.Stopped({ turn: run.turn, state: stateOf(run, run.turn) }))
+    }
+  }
+  return yield* exceeded(run)
+})
+
+const loop = Effect.fnUntraced(function*(run: Run) {
+  yield* hook(run, ({ onAgentStart }) => onAgentStart?.(hookContext(run)))
+  const { finalOutput } = yield* run.options.recover === undefined
+    ? turns(run)
+    : Effect.catch(turns(run), (error) => recover(run, error))
+  yield* releaseClaims(run)
+  yield* maintain(run)
+  yield* hook(run, ({ onRunEnd }) => onRunEnd?.(hookContext(run), finalOutput))
+  return resultOf(run, finalOutput)
 })
 
 const nested = (conversationId: string) =>
@@ -69,36 +202,69 @@ const nested = (conversationId: string) =>
       "give the inner run a conversation of its own"
   })
 
+const about = (conversationId: string | undefined) =>
+  conversationId === undefined ? "no conversation" : `conversation "${conversationId}"`
+
+const otherConversation = (state: RunState, options: AnyOptions) =>
+  `The state is about ${about(state.conversationId)}, and the run was to go on with ${
+    about(options.conversationId)
+  }: ` +
+  "give the conversationId that the run had"
+
+/** An agent called like a tool: its run is part of this one. */
+const callAgent = (run: Run): Run["callAgent"] => (tool, call, origin) => {
+  const { emit } = run
+  const path = [...run.path, call.call_id]
+  const { context, hooks, inputFilter, model, onToolFailure, settings, toolConcurrency } = run.options
+  return start(
+    tool.agent,
+    origin,
+    { context, hooks, inputFilter, maxTurns: tool.maxTurns, model, onToolFailure, settings, toolConcurrency },
+    emit === undefined ?
+      undefined :
+      (events) => emit(events.map((event) => event._tag === "Nested" ? event : { _tag: "Nested", path, event })),
+    { id: run.id, path, spend: run.spend }
+  ) as Effect.Effect<RunResult<any>, unknown>
+}
+
 const start = Effect.fnUntraced(function*(
   agent: Agent.Any,
-  input: RunInput,
-  options: RunOptions,
-  emit: Emit | undefined
-) {
+  origin: Origin,
+  options: AnyOptions,
+  emit: Emit | undefined,
+  outer: Outer | undefined
+): Effect.fn.Return<RunResult<any>, unknown, any> {
+  const state = origin._tag === "Resumed" ? origin.state : undefined
   const ids = yield* Ids
-  const id = yield* ids.next("run")
+  const id = outer?.id ?? state?.runId ?? (yield* ids.next("run"))
+  const stop = (reason: RunError.RunErrorReason) =>
+    Effect.suspend(() => Effect.fail(new RunError.RunError({ agent: agent.name, runId: id, reason })))
+  if (state !== undefined && state.conversationId !== options.conversationId) {
+    return yield* stop(new RunError.StateMismatch({ description: otherConversation(state, options) }))
+  }
   const conversationId = yield* conversationOf(options)
   const session = yield* sessionOf(conversationId)
   let run: Run | undefined
+  const beginning: Beginning = { agent, options, id, conversationId, session, emit, outer, callAgent }
   const whole = Effect.gen(function*() {
     if (emit !== undefined) {
       yield* emit([{ _tag: "RunStarted", runId: id, agent: agent.name, conversationId }])
     }
-    run = yield* prepare(agent, input, options, id, conversationId, session, emit)
+    run = yield* prepare(beginning, origin)
+    yield* hook(run, ({ onRunStart }) => onRunStart?.(hookContext(run!)))
     return yield* loop(run)
   })
   const inTurn = session === undefined || conversationId === undefined
     ? whole
-    : serialised(
-      whole,
+    : serialised(whole, {
       session,
       conversationId,
-      Effect.suspend(() =>
-        Effect.fail(new RunError.RunError({ agent: agent.name, runId: id, reason: nested(conversationId) }))
-      )
-    )
+      onConflict: options.onConflict,
+      nested: stop(nested(conversationId)),
+      busy: stop(new RunError.ConversationBusy({ conversationId }))
+    })
   return yield* Tracer.withSpan(
-    inTurn,
+    inTurn as Effect.Effect<RunResult<any>, unknown>,
     () => ({
       _tag: "Agent" as const,
       agent: agent.name,
@@ -117,28 +283,68 @@ const start = Effect.fnUntraced(function*(
   )
 })
 
+const streamOf = (agent: Agent.Any, origin: Origin, options: AnyOptions): Stream.Stream<RunEvent<any>, any, any> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const { bufferSize = 1024, onDisconnect = "interrupt" } = options
+    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(bufferSize >= 1 ? bufferSize : 1)
+    let hasLeft = false
+    const emit: Emit = (events) => hasLeft ? Effect.void : Effect.asVoid(Queue.offerAll(queue, events))
+    const whole = start(agent, origin, options, emit, undefined).pipe(
+      Effect.flatMap((result) => emit([{ _tag: "Completed", result }])),
+      Effect.onExit((exit) =>
+        Exit.isSuccess(exit)
+          ? Queue.end(queue)
+          : hasLeft && !Cause.hasInterruptsOnly(exit.cause)
+          ? Effect.logWarning("A run failed after its consumer had left", exit.cause)
+          : Queue.failCause(queue, exit.cause)
+      ),
+      Effect.exit
+    )
+    if (onDisconnect === "interrupt") {
+      yield* Effect.forkScoped(whole)
+    } else {
+      yield* Effect.forkDetach(whole)
+      yield* Effect.addFinalizer(() => {
+        hasLeft = true
+        return Queue.shutdown(queue)
+      })
+    }
+    return Stream.fromQueue(queue)
+  }))
+
+const resumed = (
+  state: RunState,
+  decisions: ReadonlyArray<Decision>,
+  onMoved: "fail" | "append" = "fail"
+): Origin => ({ _tag: "Resumed", state, decisions, onMoved })
+
 /** @internal */
 export const run = (
   agent: Agent.Any,
   input: RunInput,
-  options: RunOptions = {}
-): Effect.Effect<RunResult<any>, any, any> => start(agent, input, options, undefined)
+  options: AnyOptions = {}
+): Effect.Effect<RunResult<any>, any, any> => start(agent, { _tag: "Fresh", input }, options, undefined, undefined)
 
 /** @internal */
 export const stream = (
   agent: Agent.Any,
   input: RunInput,
-  options: StreamOptions = {}
-): Stream.Stream<RunEvent<any>, any, any> =>
-  Stream.unwrap(Effect.gen(function*() {
-    const { bufferSize = 1024 } = options
-    const queue = yield* Queue.bounded<RunEvent<any>, any | Cause.Done>(bufferSize >= 1 ? bufferSize : 1)
-    const emit: Emit = (events) => Effect.asVoid(Queue.offerAll(queue, events))
-    yield* start(agent, input, options, emit).pipe(
-      Effect.flatMap((result) => emit([{ _tag: "Completed", result }])),
-      Effect.onExit((exit) => Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)),
-      Effect.exit,
-      Effect.forkScoped
-    )
-    return Stream.fromQueue(queue)
-  }))
+  options: AnyOptions = {}
+): Stream.Stream<RunEvent<any>, any, any> => streamOf(agent, { _tag: "Fresh", input }, options)
+
+/** @internal */
+export const resume = (
+  agent: Agent.Any,
+  state: RunState,
+  decisions: ReadonlyArray<Decision> = [],
+  { onMoved, ...options }: ResumeOptions<any, any> = {}
+): Effect.Effect<RunResult<any>, any, any> =>
+  start(agent, resumed(state, decisions, onMoved), options, undefined, undefined)
+
+/** @internal */
+export const resumeStream = (
+  agent: Agent.Any,
+  state: RunState,
+  decisions: ReadonlyArray<Decision> = [],
+  { onMoved, ...options }: ResumeOptions<any, any> = {}
+): Stream.Stream<RunEvent<any>, any, any> => streamOf(agent, resumed(state, decisions, onMoved), options)

@@ -1,7 +1,9 @@
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type { Session } from "../../services/Session.ts"
+import type { RunOptions } from "../RunConfig.ts"
 
 interface Lock {
   readonly semaphore: Semaphore.Semaphore
@@ -16,17 +18,34 @@ const Held: Context.Reference<ReadonlyArray<Lock>> = Context.Reference<ReadonlyA
   { defaultValue: () => [] }
 )
 
+export interface Serialised<E> {
+  readonly session: Session["Service"]
+  readonly conversationId: string
+  readonly onConflict: RunOptions["onConflict"]
+  /** A run inside the one that is busy: it would wait for itself. */
+  readonly nested: Effect.Effect<never, E>
+  readonly busy: Effect.Effect<never, E>
+}
+
+/** How long to wait for a run that is busy with the conversation; `undefined` is for as long as it takes. */
+const patience = (session: Session["Service"], onConflict: RunOptions["onConflict"]): Duration.Input | undefined =>
+  typeof onConflict === "object"
+    ? onConflict.wait
+    : !session.capabilities.versions
+    ? undefined
+    : onConflict === "wait"
+    ? "60 seconds"
+    : 0
+
 /**
- * Without versions a second run cannot be noticed, so that runs on one conversation wait for each other. One inside
- * the other would wait forever, and is `refused`.
+ * Runs on one conversation, one at a time within this process. Where the session has versions this spares a second run
+ * its model call; where it has none, nothing else keeps two histories apart.
  */
 export const serialised = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  session: Session["Service"],
-  conversationId: string,
-  refused: Effect.Effect<never, E>
+  { busy, conversationId, nested, onConflict, session }: Serialised<E>
 ): Effect.Effect<A, E, R> =>
-  session.capabilities.versions ? effect : Effect.acquireUseRelease(
+  Effect.acquireUseRelease(
     Effect.sync(() => {
       let conversations = locks.get(session)
       if (conversations === undefined) locks.set(session, conversations = new Map())
@@ -38,10 +57,20 @@ export const serialised = <A, E, R>(
       return { conversations, lock }
     }),
     ({ lock }) =>
-      Effect.flatMap(Held, (held) =>
-        held.includes(lock)
-          ? refused
-          : lock.semaphore.withPermit(Effect.provideService(effect, Held, [...held, lock]))),
+      Effect.flatMap(Held, (held): Effect.Effect<A, E, R> => {
+        if (held.includes(lock)) return nested
+        const use = Effect.provideService(effect, Held, [...held, lock])
+        const wait = patience(session, onConflict)
+        if (wait === undefined) return lock.semaphore.withPermit(use)
+        const take = lock.semaphore.take(1)
+        return Effect.acquireUseRelease(
+          wait === 0
+            ? lock.users > 1 ? busy : take
+            : Effect.interruptible(Effect.timeoutOrElse(take, { duration: wait, orElse: () => busy })),
+          () => use,
+          () => lock.semaphore.release(1)
+        )
+      }),
     ({ conversations, lock }) =>
       Effect.sync(() => {
         if (--lock.users === 0) conversations.delete(conversationId)

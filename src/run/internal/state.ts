@@ -1,54 +1,110 @@
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as History from "../../services/History.ts"
 import type { FunctionCall, Item } from "../../services/Item.ts"
 import type { InvalidOutput, Refused } from "../../services/ModelError.ts"
 import { ModelError } from "../../services/ModelError.ts"
 import type { Model, ModelResponse, ModelSettings, ModelTracing } from "../../services/ModelProvider.ts"
 import type { RunJournal } from "../../services/RunJournal.ts"
 import type { Session } from "../../services/Session.ts"
-import type { Usage } from "../../services/Usage.ts"
+import * as Usage from "../../services/Usage.ts"
 import type * as Agent from "../Agent.ts"
-import type { RunOptions } from "../RunConfig.ts"
+import type { Decision } from "../Approval.ts"
+import type { GuardrailResult } from "../Guardrail.ts"
+import type { HookContext, ResumeOptions, RunInput, RunOptions, StreamOptions } from "../RunConfig.ts"
 import type { RunErrorReason } from "../RunError.ts"
 import { RunError } from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import type { RunResult } from "../RunResult.ts"
-import type { RunState } from "../RunState.ts"
-import type { Plan } from "./plan.ts"
+import type { OpenTurn, RequestUsage, RunState } from "../RunState.ts"
+import type { AgentTool } from "./agentModel.ts"
+import type { Offer, Plan } from "./plan.ts"
 
 /** Tells the consumer of a stream; absent where nobody listens. Waits while the consumer's buffer is full. */
 export type Emit = (events: ReadonlyArray<RunEvent<any>>) => Effect.Effect<void>
 
+/** What a run begins with: an input, or where an earlier one stopped. */
+export type Origin =
+  | { readonly _tag: "Fresh"; readonly input: RunInput }
+  | {
+    readonly _tag: "Resumed"
+    readonly state: RunState
+    readonly decisions: ReadonlyArray<Decision>
+    readonly onMoved: NonNullable<ResumeOptions["onMoved"]>
+  }
+
+/** The run that a run is inside of: an agent called like a tool. */
+export interface Outer {
+  readonly id: string
+  /** The ids of the calls that lead to the inner run. */
+  readonly path: ReadonlyArray<string>
+  readonly spend: (request: RequestUsage) => void
+}
+
+export type AnyOptions = RunOptions<any, any> & StreamOptions<any, any>
+
 /**
- * A run on its way. `items` only grows, so that a turn costs nothing for what came before it: what is passed on is a
- * copy of the references, and stored history is looked at once, when it is loaded.
+ * A run on its way. Its arrays only grow and are passed on as they are, so that a turn costs nothing for what came
+ * before it; stored history is looked at once, when it is loaded.
  */
 export interface Run {
   readonly id: string
-  readonly agent: Agent.Any
-  readonly plan: Plan
-  readonly model: Model
-  readonly settings: ModelSettings | undefined
-  readonly options: RunOptions
+  readonly path: ReadonlyArray<string>
+  readonly root: Agent.Any
+  readonly options: AnyOptions
   readonly maxTurns: number
   readonly conversationId: string | undefined
   readonly session: Session["Service"] | undefined
   readonly journal: RunJournal
   readonly tracing: ModelTracing
+  readonly traceId: string | undefined
   readonly emit: Emit | undefined
+  readonly findModel: (name: string | undefined) => Effect.Effect<Model, ModelError>
+  /** Runs an agent inside of this run. */
+  readonly callAgent: (
+    tool: AgentTool<any, any>,
+    call: FunctionCall,
+    origin: Origin
+  ) => Effect.Effect<RunResult<any>, unknown>
+  /** Who answers; another one after a handoff. */
+  agent: Agent.Any
+  /** The name that is the agent's own among all that the run may come to. */
+  agentKey: string
+  plan: Plan
+  model: Model
+  settings: ModelSettings | undefined
+  /** What the model was offered in this turn. */
+  offer: Offer
   /** History, input, and what this run has added. */
   readonly items: Array<Item>
-  /** Where in `items` this run's own items begin. */
-  readonly firstNew: number
+  /** What the model sees: `items` itself, until something makes the two differ. */
+  view: Array<Item>
+  /** What of `view` a provider has not seen that keeps the conversation; absent where none does. */
+  unsent: Array<Item> | undefined
+  readonly newItems: Array<Item>
   /** Where in `items` begins what is not stored yet. */
   uncommitted: number
   version: number | undefined
   /** The turn under way, counted from 1; 0 before the first. */
   turn: number
-  usage: Usage
-  hasUsedTools: boolean
+  usage: Usage.Usage
+  readonly spend: (request: RequestUsage) => void
+  readonly requests: Array<RequestUsage>
+  readonly guardrails: Array<GuardrailResult>
+  /** The agents that have used a tool. */
+  readonly usedTools: Set<string>
+  repairs: number
   readonly responses: Array<ModelResponse>
+  previousResponseId: string | undefined
   /** Every tool call of the conversation by its id, so that none is run twice. */
   readonly calls: Map<string, FunctionCall>
+  readonly standing: Array<RunState["standing"][number]>
+  readonly decisions: ReadonlyMap<string, Decision>
+  readonly resumes: number
+  /** The turn that waited for decisions, until it is taken up again. */
+  openTurn: OpenTurn | undefined
+  /** Checks that are due before or beside the first model call. */
+  isUnchecked: boolean
+  readonly input: ReadonlyArray<Item>
 }
 
 export const fail = (run: Run, reason: RunErrorReason): RunError =>
@@ -62,17 +118,62 @@ export const unusable = (run: Run, Reason: typeof InvalidOutput | typeof Refused
     reason: new Reason({ description, isPartial: run.emit !== undefined })
   })
 
+export const hookContext = (run: Run): HookContext => ({
+  runId: run.id,
+  agent: run.agent.name,
+  path: run.path,
+  turn: run.turn,
+  context: run.options.context
+})
+
+/** Unique in the run and the runs inside it, and the same each time they are carried out. */
+export const stepName = (run: Run, name: string): string =>
+  run.path.length === 0 ? name : `${run.path.join("/")}/${name}`
+
+/** Takes in what a turn made. */
+export const append = (run: Run, made: ReadonlyArray<Item>): void => {
+  for (const item of made) {
+    run.items.push(item)
+    run.newItems.push(item)
+    if (run.view !== run.items) run.view.push(item)
+  }
+}
+
+/** What is shown to the model from now on, and not stored. */
+export const show = (run: Run, view: ReadonlyArray<Item>): void => {
+  run.view = History.repair(view).slice()
+}
+
 /** Where the run stands after `turns` finished turns, with `made` beyond the items that it has taken in. */
 export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = []): RunState => ({
   version: 1,
   runId: run.id,
-  agent: run.agent.name,
+  rootAgent: run.root.name,
+  agent: run.agentKey,
   ...(run.conversationId === undefined ? undefined : { conversationId: run.conversationId }),
+  ...(run.version === undefined ? undefined : { conversationVersion: run.version }),
   items: run.items.concat(made),
-  newItems: run.items.slice(run.firstNew).concat(made),
+  newItems: run.newItems.concat(made),
+  uncommitted: run.items.length - run.uncommitted + made.length,
+  ...(run.view === run.items ? undefined : { view: run.view.concat(made) }),
+  ...(run.unsent === undefined ? undefined : { unsent: run.unsent.slice() }),
   turns,
-  usage: run.usage
+  resumes: run.resumes,
+  maxTurns: run.maxTurns,
+  usage: run.usage,
+  requests: run.requests.slice(),
+  responses: run.responses.slice(),
+  guardrails: run.guardrails.slice(),
+  usedTools: Array.from(run.usedTools),
+  repairs: run.repairs,
+  standing: run.standing.slice(),
+  ...(run.previousResponseId === undefined ? undefined : { previousResponseId: run.previousResponseId })
 })
+
+export const addUsage = (run: Pick<Run, "usage" | "requests">, request: RequestUsage): void => {
+  run.usage = Usage.add(run.usage, request.usage)
+  run.requests.push(request)
+}
 
 const incompleteReason = (last: ModelResponse | undefined): string | undefined =>
   last?.status === "incomplete" ? last.incompleteReason ?? "unknown" : undefined
@@ -82,11 +183,24 @@ export const resultOf = (run: Run, finalOutput: unknown): RunResult<any> => ({
   incompleteReason: incompleteReason(run.responses.at(-1)),
   runId: run.id,
   lastAgent: run.agent.name,
-  newItems: run.items.slice(run.firstNew),
+  newItems: run.newItems,
   items: run.items,
   responses: run.responses,
   usage: run.usage,
+  requests: run.requests,
+  guardrails: run.guardrails,
   turns: run.turn,
   conversationId: run.conversationId,
-  version: run.version
+  version: run.version,
+  traceId: run.traceId,
+  lastResponseId: run.responses.at(-1)?.id
 })
+
+/** A hook that is there. */
+export const hook = (
+  run: Run,
+  pick: (hooks: NonNullable<AnyOptions["hooks"]>) => Effect.Effect<void, any, any> | undefined
+): Effect.Effect<void, unknown> => {
+  const { hooks } = run.options
+  return hooks === undefined ? Effect.void : pick(hooks) as Effect.Effect<void, unknown> | undefined ?? Effect.void
+}
