@@ -86,7 +86,9 @@ const attempt = (
     )
   })
 
-/** The handler with the tool's timeout and its retries. */
+/**
+ * The handler with the tool's timeout and its retries: what `toolkit.handle` does, without its queue, fiber and stream.
+ */
 const attempts = (
   planned: PlannedTool,
   params: unknown,
@@ -111,21 +113,6 @@ const attempts = (
     Effect.catch(Effect.succeed)
   )
 }
-
-/**
- * Decodes the arguments, runs the handler, and encodes what it gives: what `toolkit.handle` does, without its queue,
- * fiber and stream.
- */
-export const handle = (
-  planned: PlannedTool,
-  rawArguments: string,
-  callId: string,
-  report?: Report
-): Effect.Effect<ToolOutcome> =>
-  Effect.matchEffect(decodeArguments(planned.decode, rawArguments), {
-    onFailure: (error) => Effect.succeed(badArguments(planned.tool.name, error.message)),
-    onSuccess: (params) => attempts(planned, params, callId, report)
-  })
 
 const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 

@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as History from "../../services/History.ts"
 import type { FunctionCall, Item } from "../../services/Item.ts"
 import type { InvalidOutput, Refused } from "../../services/ModelError.ts"
 import { ModelError } from "../../services/ModelError.ts"
@@ -137,11 +136,6 @@ export const append = (run: Run, made: ReadonlyArray<Item>): void => {
     run.newItems.push(item)
     if (run.view !== run.items) run.view.push(item)
   }
-}
-
-/** What is shown to the model from now on, and not stored. */
-export const show = (run: Run, view: ReadonlyArray<Item>): void => {
-  run.view = History.repair(view).slice()
 }
 
 /** Where the run stands after `turns` finished turns, with `made` beyond the items that it has taken in. */
