@@ -49,6 +49,13 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     /POST \/runs: \{"answer":"One word at a time\.","conversation":"conv_[\w-]+"\}/,
     /POST \/runs\/stream: RunStarted TurnStarted (TextDelta ){5}ItemDone Committed Completed/,
     "a client left after the first TextDelta: its model request was aborted"
+  ],
+  embedded: [
+    /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
+    "came back, and heard: TextDelta TextDelta TextDelta TextDelta ItemDone Committed Completed",
+    "completed: One word at a time.\nthe conversation has 2 items",
+    "In a plain Node server:",
+    "completed: One word at a time."
   ]
 }
 

@@ -184,8 +184,8 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
  */
 export class RunHttp extends Context.Service<RunHttp, {
   /**
-   * Refuses new runs with 503 from now on, waits up to `drainTimeout` for those that go on, interrupts the rest and
-   * waits for their end: then every event stream has had its last event. Runs by itself when the Layer closes.
+   * Refuses new runs with 503 from now on, waits up to `drainTimeout` for those that go on, interrupts the rest, waits
+   * for their end and up to 2 seconds for clients to take the last events. Runs by itself when the Layer closes.
    */
   readonly drain: Effect.Effect<void>
   readonly counts: Effect.Effect<{
@@ -249,7 +249,7 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
       maxBytes: options.maxEventBytesPerRun ?? 1024 * 1024
     }
   })
-  const { routes, subscribers } = yield* internal.make({
+  const { routes, silence, subscribers } = yield* internal.make({
     agents: options.agents,
     prefix,
     acceptItems: options.acceptItems ?? "user",
@@ -265,8 +265,12 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
   }, started)
   const router = yield* HttpRouter.HttpRouter
   yield* (prefix === "" ? router : router.prefixed(prefix)).addAll(routes)
+  // What was written last has to reach its client, unless that client does not read.
+  const drain = Effect.andThen(started.drain, Effect.asVoid(Effect.timeoutOption(silence, "2 seconds")))
+  // Finalizers run last first: before the one that would interrupt all runs at once.
+  yield* Effect.addFinalizer(() => drain)
   return {
-    drain: started.drain,
+    drain,
     counts: Effect.sync(() => ({ ...started.counts(), subscribers: subscribers() }))
   }
 })

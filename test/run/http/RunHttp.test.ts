@@ -395,7 +395,7 @@ describe("RunHttp", () => {
 
     it.live("by an error or a defect of the agent itself answers 500 and says nothing of it", () =>
       Effect.gen(function*() {
-        for (const instructions of [Effect.fail(new Error(secret)), Effect.die(new Error(secret))]) {
+        for (const instructions of [Effect.fail({ secret }), Effect.die(new Error(secret))]) {
           const client = yield* serve(
             RunHttp.layer({ agents: { broken: Agent.make({ name: "broken", instructions }) } }).pipe(
               Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])
@@ -437,11 +437,11 @@ describe("RunHttp", () => {
         const text = yield* Effect.promise(async () => {
           const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
           let text = ""
-          while (!/^:\n\n:\n\n/m.test(text)) text += (await reader.read()).value ?? ""
+          while (!/^:\n\n:\n\n$/m.test(text)) text += (await reader.read()).value ?? ""
           controller.abort()
           return text
         })
-        assert.match(text, /^retry: 1000\n\n/)
+        assert.match(text, /^:\n\nid: 1\nevent: RunStarted\ndata: /)
       }))
   })
 

@@ -39,13 +39,23 @@ export const make = (limits: Limits): EventLog => ({
 
 const encoder = new TextEncoder()
 
-const encode = (id: number | undefined, event: string, data: string): Uint8Array =>
-  encoder.encode(Sse.encoder.write({ _tag: "Event", id: id === undefined ? undefined : String(id), event, data }))
+interface Told {
+  readonly _tag: string
+}
+
+const encode = (id: number | undefined, told: Told): Uint8Array =>
+  encoder.encode(Sse.encoder.write({
+    _tag: "Event",
+    id: id === undefined ? undefined : String(id),
+    event: told._tag,
+    data: JSON.stringify(told)
+  }))
 
 /** `isLast`: the run is over, and readers end after this event. */
-export const append = (log: EventLog, event: string, data: string, isLast: boolean): void => {
-  const id = ++log.last
-  const bytes = encode(id, event, data)
+export const append = (log: EventLog, told: Told, isLast = false): void => {
+  const id = log.last + 1
+  const bytes = encode(id, told)
+  log.last = id
   log.entries.set(id, bytes)
   log.bytes += bytes.length
   while (log.first < id && (log.entries.size > log.limits.maxEvents || log.bytes > log.limits.maxBytes)) {
@@ -64,20 +74,15 @@ export const follows = (log: EventLog, id: number): boolean => id >= log.first -
 const batchSize = 64
 
 const heartbeat = encoder.encode(":\n\n")
-const opening = encoder.encode("retry: 1000\n\n")
 
-const lost = (log: EventLog): Uint8Array =>
-  encode(
-    undefined,
-    "Lost",
-    JSON.stringify({
-      _tag: "Lost",
-      problem: problem(410, "events-gone", `Events before ${log.first} are no longer kept, and were not read in time.`)
-    })
-  )
+const lost = (log: EventLog): Uint8Array => {
+  const detail = `Events before ${log.first} are no longer kept, and were not read in time.`
+  const told = { _tag: "Lost", problem: problem(410, "events-gone", detail) }
+  return encode(undefined, told)
+}
 
 /**
- * Events after `after` as they come, comments in between where none comes for as long as `every`. Ends after the last
+ * A comment at once, so that the client's request is answered. Events after `after` as they come, comments in between where none comes for as long as `every`. Ends after the last
  * event, or with `Lost` where the log has forgotten what this reader would have to be given next.
  */
 export const follow = (log: EventLog, after: number, every: Duration.Duration): Stream.Stream<Uint8Array> => {
@@ -100,5 +105,5 @@ export const follow = (log: EventLog, after: number, every: Duration.Duration): 
         }))
       )
     })
-  return Stream.concat(Stream.succeed(opening), Stream.paginate(after, next))
+  return Stream.concat(Stream.succeed(heartbeat), Stream.paginate(after, next))
 }

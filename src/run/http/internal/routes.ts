@@ -86,6 +86,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   // A request keeps its own Scope and span; all else is as it was where the Layer was built.
   const services = Context.omit(Scope.Scope, Tracer.ParentSpan)((yield* Effect.context<any>()) as Context.Context<any>)
   let subscribers = 0
+  let unheard: Deferred.Deferred<void> | undefined
 
   const href = (...path: ReadonlyArray<string>): string =>
     [settings.prefix, ...path.map((segment) => encodeURIComponent(segment))].join("/")
@@ -142,14 +143,11 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
       Effect.catch((error) =>
         Effect.succeed(respond(problemOf(error), error._tag === "Refusal" ? error.headers : undefined))
       ),
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.failCause(cause)
-          : Effect.as(
-            Effect.logError("A request could not be answered", cause),
-            respond(problem(500, "internal", "The server could not answer."))
-          )
-      ),
+      Effect.catchCauseIf((cause) => !Cause.hasInterruptsOnly(cause), (cause) =>
+        Effect.as(
+          Effect.logError("A request could not be answered", cause),
+          respond(problem(500, "internal", "The server could not answer."))
+        )),
       Effect.provideContext(services)
     )
     return HttpRouter.route(method, path, answered as Effect.Effect<HttpServerResponse.HttpServerResponse>)
@@ -259,6 +257,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     () =>
       Effect.sync(() => {
         subscribers--
+        if (subscribers === 0 && unheard !== undefined) Deferred.doneUnsafe(unheard, Effect.void)
       })
   )
 
@@ -332,6 +331,12 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
 
   return {
     subscribers: () => subscribers,
+    /** Waits until nobody listens. */
+    silence: Effect.suspend(() => {
+      if (subscribers === 0) return Effect.void
+      unheard = Deferred.makeUnsafe()
+      return Deferred.await(unheard)
+    }),
     routes: [
       route("POST", "/runs", postRun),
       route("GET", "/runs/:id", getRun),

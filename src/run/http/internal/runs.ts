@@ -113,12 +113,12 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
 
   const end = (run: Run, status: "completed" | "failed" | "cancelled", event: string, fields: object) => {
     run.status = status
-    EventLog.append(run.log, event, JSON.stringify({ _tag: event, ...fields }), true)
+    EventLog.append(run.log, { _tag: event, ...fields }, true)
   }
 
   const accept = (run: Run, order: Order, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
     if (event._tag !== "Completed") {
-      return Effect.sync(() => EventLog.append(run.log, event._tag, JSON.stringify(event), false))
+      return Effect.sync(() => EventLog.append(run.log, event))
     }
     return Effect.map(finalOutputOf(order.agent, event.result.finalOutput), (output) => {
       run.result = summaryOf(event.result, output)
@@ -228,9 +228,6 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     yield* FiberSet.clear(fibers)
     yield* FiberSet.awaitEmpty(fibers)
   })
-
-  // Finalizers run last first: before the one that would interrupt all fibers at once.
-  yield* Effect.addFinalizer(() => drain)
 
   return {
     start,
