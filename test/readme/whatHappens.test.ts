@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Agent,
+  Guardrail,
   History,
   Item,
   ModelError,
@@ -58,10 +59,17 @@ const openai = (peer: OpenAiPeer.OpenAiPeer, apiKey = peer.apiKey) =>
 describe("what happens when", () => {
   it.live("two runs at once on a conversation", () =>
     Effect.gen(function*() {
-      const exits = yield* Effect.all([Effect.exit(run), Effect.exit(run)], { concurrency: 2 })
-      const failures = exits.filter(Exit.isFailure)
-      assert.lengthOf(failures, 1)
-      says("two runs at once on a conversation", Cause.squash(failures[0]!.cause) as AnyError)
+      // Another value over the same store: what a second process would have.
+      const elsewhere = Effect.provideServiceEffect(
+        run,
+        Session.Session,
+        Effect.map(Session.Session, (one) => ({ ...one }))
+      )
+      const [, second, third] = yield* Effect.all(
+        [run, Effect.flip(run), Effect.flip(Effect.delay(elsewhere, "5 millis"))],
+        { concurrency: 3 }
+      )
+      says("two runs at once on a conversation", second, third)
       assert.deepStrictEqual((yield* stored).texts, ["Hello?", "Yes."])
     }).pipe(Effect.provide([
       ModelScripted.layer(() => ModelScripted.delayed("20 millis", ModelScripted.text("Yes."))),
@@ -203,6 +211,36 @@ describe("what happens when", () => {
       )
       says("a tool fails", died)
     })
+  })
+
+  it.live("a tool needs an approval", () => {
+    const Tools = Toolkit.make(Tool.make("erase", { success: Schema.String, needsApproval: true }))
+    const careful = Agent.make({ name: "a", toolkit: Tools })
+    return Effect.gen(function*() {
+      says("a tool needs an approval", yield* Effect.flip(Runner.run(careful, "Go.", { conversationId: "c" })))
+      assert.strictEqual((yield* stored).version, 0)
+    }).pipe(Effect.provide([
+      Tools.toLayer({ erase: () => Effect.die("not asked for") }),
+      ModelScripted.layer([ModelScripted.toolCall("erase")]),
+      SessionMemory.layer
+    ]))
+  })
+
+  it.live("a guardrail trips", () => {
+    const Tools = Toolkit.make(Tool.make("erase", { success: Schema.String }))
+    const guarded = Agent.make({
+      name: "a",
+      toolkit: Tools,
+      inputGuardrails: [Guardrail.input({ name: "never", check: () => Effect.succeed(Guardrail.trip()) })]
+    })
+    return Effect.gen(function*() {
+      says("a guardrail trips", yield* Effect.flip(Runner.run(guarded, "Go.", { conversationId: "c" })))
+      assert.strictEqual((yield* stored).version, 0)
+    }).pipe(Effect.provide([
+      Tools.toLayer({ erase: () => Effect.die("not to be run") }),
+      ModelScripted.layer(() => ModelScripted.toolCall("erase")),
+      SessionMemory.layer
+    ]))
   })
 
   it("has a row for nothing else", () => assert.sameMembers([...rows.keys()], [...shown]))
