@@ -99,6 +99,66 @@ describe("npm run bench", () => {
     assert.match(stdout, / ai +absent/)
   }, 60_000)
 
+  it("measures 1,000 runs at once and their memory", async () => {
+    const { code, stderr, stdout } = await start([
+      "--only",
+      "concurrent",
+      "--subjects",
+      "agent-layers,floor",
+      "--repetitions",
+      "1",
+      "--no-install",
+      "--quick",
+      "--json"
+    ]).ended
+    assert.strictEqual(code, 0, stderr)
+    const result = JSON.parse(stdout) as Record<string, Record<string, Record<string, number>>>
+    for (const subject of ["agent-layers", "floor"]) {
+      const metrics = result["concurrent"]?.[subject] ?? {}
+      assert.deepStrictEqual(Object.keys(metrics), [
+        "cold_wall_ms",
+        "peak_rss_mb",
+        "rss_over_baseline_mb",
+        "heap_peak_mb",
+        "warm_wall_ms"
+      ])
+      // Two sleeps of 5 ms one after the other; 1,000 runs one after another would take 10 s.
+      assert.isAbove(metrics["cold_wall_ms"] ?? Number.NaN, 9, subject)
+      assert.isBelow(metrics["cold_wall_ms"] ?? Number.NaN, 9_000, subject)
+      assert.isAbove(metrics["heap_peak_mb"] ?? Number.NaN, 1, subject)
+      assert.isAtLeast(metrics["peak_rss_mb"] ?? Number.NaN, metrics["heap_peak_mb"] ?? Number.NaN, subject)
+      assert.isBelow(metrics["peak_rss_mb"] ?? Number.NaN, 1_000, subject)
+    }
+    assert.match(stderr, /heap_peak: the most that V8's heap had in use/)
+  }, 60_000)
+
+  it("measures a run on a stored history of 10,000 items in each store", async () => {
+    const { code, stderr, stdout } = await start([
+      "--only",
+      "history",
+      "--subjects",
+      "agent-layers,floor",
+      "--repetitions",
+      "1",
+      "--no-install",
+      "--quick",
+      "--json"
+    ]).ended
+    assert.strictEqual(code, 0, stderr)
+    const result = JSON.parse(stdout) as Record<string, Record<string, Record<string, number>>>
+    const metricsOf = (store: string) =>
+      ["item_us", "empty_turn_us", "stored_turn_us", "turn_growth"].map((name) => `${store}_${name}`)
+    const metrics = result["history"]?.["agent-layers"] ?? {}
+    assert.deepStrictEqual(Object.keys(metrics), [...metricsOf("memory"), ...metricsOf("sqlite")])
+    assert.deepStrictEqual(Object.keys(result["history"]?.["floor"] ?? {}), metricsOf("memory"))
+    for (const store of ["memory", "sqlite"]) {
+      assert.isAbove(metrics[`${store}_empty_turn_us`] ?? Number.NaN, 0)
+      assert.isBelow(metrics[`${store}_item_us`] ?? Number.NaN, 300)
+      // A copy of 10,000 items a turn, however cheap, would show only in real measurements; parsing them would here.
+      assert.isBelow(metrics[`${store}_turn_growth`] ?? Number.NaN, 30)
+    }
+  }, 60_000)
+
   it("refuses what it does not know with exit code 2", async () => {
     for (const args of [["--colour"], ["--only", "turns"], ["--repetitions", "0"], ["turn"]]) {
       const { code, stderr, stdout } = await start(args).ended
@@ -112,6 +172,8 @@ describe("npm run bench", () => {
     const { code, stdout } = await start(["--help"]).ended
     assert.strictEqual(code, 0)
     assert.include(stdout, "--no-install")
+    assert.match(stdout, /concurrent +1,000 runs of 3 turns/)
+    assert.match(stdout, /history +a run on a stored conversation of 10,000 items/)
   }, 30_000)
 
   it.skipIf(process.platform !== "linux")("stops the process it measures in when it is interrupted", async () => {

@@ -27,16 +27,18 @@ const metricsOf = (results: WorkloadResults): ReadonlyArray<string> => {
 const valuesOf = (results: WorkloadResults, subject: string, metric: string): ReadonlyArray<number> =>
   results.repetitions.flatMap((repetition) => repetition.get(subject)?.[metric] ?? [])
 
+const costSuffixes = /_(?:us|ms|mb)$/
+
 /**
- * The cost of a subject against the reference within each repetition: above 1 the subject is slower, whichever way its
- * metric counts. A count (of spans) has no such ratio.
+ * The cost of a subject against the reference within each repetition: above 1 the subject is slower or needs more
+ * memory, whichever way its metric counts. A count (of spans) or a growth has no such ratio.
  */
 const costRatiosOf = (results: WorkloadResults, subject: string, metric: string): ReadonlyArray<number> =>
-  metric.endsWith("_us") || metric.endsWith("_per_s")
+  costSuffixes.test(metric) || metric.endsWith("_per_s")
     ? results.repetitions.flatMap((repetition) => {
       const own = repetition.get(subject)?.[metric]
       const base = repetition.get(reference)?.[metric]
-      return own === undefined || base === undefined ? [] : metric.endsWith("_us") ? own / base : base / own
+      return own === undefined || base === undefined ? [] : costSuffixes.test(metric) ? own / base : base / own
     })
     : []
 

@@ -2,6 +2,9 @@
 // What every subject does, and how it is timed. The fakes of all subjects do the same work, no more than their SDK's model
 // interface asks for: a fresh object for each answer, prebuilt texts, no clock, no random ids.
 
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+
 export const toolName = "lookup"
 
 export const question = "What is in the drawer?"
@@ -46,6 +49,37 @@ export interface StreamOptions {
   readonly delivery: "chunks" | "single"
 }
 
+export const concurrentRuns = 1_000
+
+export const toolSleepMillis = 5
+
+export interface ConcurrentOptions {
+  /** How often the model asks for the tool before it answers. A run has `toolCalls + 1` turns. */
+  readonly toolCalls: number
+  /** The tool calls it before it sleeps `toolSleepMillis`. */
+  readonly onTool: () => void
+}
+
+export const storedItems = 10_000
+
+/** The texts of the stored conversation: user and assistant in turns, about 100 characters each. */
+export const storedText = (index: number): string =>
+  `Message ${index}: ${"the drawer is beside the window, under the lamp. ".repeat(2)}`.slice(0, 100)
+
+export interface HistoryOptions {
+  readonly store: "memory" | "sqlite"
+  /** How often the model asks for the tool before it answers. A run has `toolCalls + 1` turns. */
+  readonly toolCalls: number
+  /** The model calls it whenever it is asked. */
+  readonly onModel: () => void
+}
+
+export interface PreparedHistory {
+  /** Stores so many items as a new conversation, and returns one run of the agent on it. */
+  readonly prepare: (items: number) => Promise<() => Promise<void>>
+  readonly close: () => Promise<void>
+}
+
 export interface Prepared {
   /** One run of the agent. Rejects unless it did all of its work. */
   readonly run: () => Promise<void>
@@ -57,6 +91,8 @@ export interface Prepared {
 export interface Subject {
   readonly turn: (options: TurnOptions) => Promise<Prepared | undefined>
   readonly stream: (options: StreamOptions) => Promise<Prepared | undefined>
+  readonly concurrent: (options: ConcurrentOptions) => Promise<Prepared | undefined>
+  readonly history: (options: HistoryOptions) => Promise<PreparedHistory | undefined>
 }
 
 /** Fails a run that skipped work: a benchmark of work not done is worse than none. */
@@ -108,7 +144,126 @@ export const workloads: Readonly<Record<string, Workload>> = {
         ? {}
         : { [`${variant}_deltas_per_s`]: deltaCount * 1_000 / (await medianRunMillis(prepared.run, timing)) }
     }
+  },
+  concurrent: {
+    title:
+      "concurrent: 1,000 runs of 3 turns at once, with a tool that sleeps 5 ms (cold: the first 1,000 of a process,"
+      + " after a single run; warm: later ones)\n"
+      + "            peak_rss: what the process held at most, Node itself included; rss_over_baseline: that less what it"
+      + " held after the single run;\n"
+      + "            heap_peak: the most that V8's heap had in use, garbage included; all three of the first 1,000 alone",
+    variants: ["cold", "warm"],
+    measure: async (subject, variant, timing) => {
+      const toolCalls = 2
+      let called = 0
+      let heapPeak = 0
+      const sampleHeap = (): void => {
+        heapPeak = Math.max(heapPeak, process.memoryUsage().heapUsed)
+      }
+      const prepared = await subject.concurrent({
+        toolCalls,
+        onTool: () => {
+          called++
+          // Seldom enough not to show in the time: a sample costs some microseconds.
+          if (called % 50 === 0) {
+            sampleHeap()
+          }
+        }
+      })
+      if (prepared === undefined) {
+        return {}
+      }
+      const together = async (): Promise<void> => {
+        called = 0
+        await Promise.all(Array.from({ length: concurrentRuns }, prepared.run))
+        expectEqual("tool calls", called, concurrentRuns * toolCalls)
+      }
+      await prepared.run()
+      expectEqual("tool calls", called, toolCalls)
+      if (variant === "warm") {
+        return { warm_wall_ms: await medianRunMillis(together, timing) }
+      }
+      collectGarbage()
+      heapPeak = 0
+      const baseline = process.memoryUsage.rss()
+      const start = performance.now()
+      await together()
+      const wall = performance.now() - start
+      sampleHeap()
+      const peak = process.resourceUsage().maxRSS * 1_024
+      return {
+        cold_wall_ms: wall,
+        peak_rss_mb: peak / bytesPerMegabyte,
+        rss_over_baseline_mb: (peak - baseline) / bytesPerMegabyte,
+        heap_peak_mb: heapPeak / bytesPerMegabyte
+      }
+    }
+  },
+  history: {
+    title: "history: a run on a stored conversation of 10,000 items, against the same run on an empty one\n"
+      + "         item_us: microseconds more for each stored item, once a run (load, repair, result); turn_us: microseconds"
+      + " for each of 100 further turns,\n"
+      + "         its commit included; turn_growth: how many times a further turn costs what it does on an empty one"
+      + " (1: nothing grows)",
+    variants: ["memory", "sqlite"],
+    measure: async (subject, variant, timing) => {
+      const toolCalls = 100
+      const asked: Array<number> = []
+      const prepared = await subject.history({
+        store: variant === "memory" ? "memory" : "sqlite",
+        toolCalls,
+        onModel: () => {
+          asked.push(performance.now())
+        }
+      })
+      if (prepared === undefined) {
+        return {}
+      }
+      // Every run gets a conversation of its own, so that none is measured on what another has added.
+      const sample = async (items: number): Promise<{ readonly once: number; readonly turn: number }> => {
+        const run = await prepared.prepare(items)
+        collectGarbage()
+        asked.length = 0
+        const start = performance.now()
+        await run()
+        const total = performance.now() - start
+        expectEqual("model calls", asked.length, toolCalls + 1)
+        const turns = (asked.at(-1) ?? Number.NaN) - (asked[0] ?? Number.NaN)
+        await nextTick()
+        return { once: total - turns, turn: turns / toolCalls }
+      }
+      const warmUpStart = performance.now()
+      do {
+        await sample(0)
+        await sample(storedItems)
+      } while (performance.now() - warmUpStart < timing.warmUpMillis)
+      const empty = { once: [] as Array<number>, turn: [] as Array<number> }
+      const stored = { once: [] as Array<number>, turn: [] as Array<number> }
+      const start = performance.now()
+      while (stored.once.length < minimumSamples || performance.now() - start < 3 * timing.measureMillis) {
+        for (const [items, kept] of [[0, empty], [storedItems, stored]] as const) {
+          const { once, turn } = await sample(items)
+          kept.once.push(once)
+          kept.turn.push(turn)
+        }
+      }
+      await prepared.close()
+      return {
+        [`${variant}_item_us`]: (median(stored.once) - median(empty.once)) * 1_000 / storedItems,
+        [`${variant}_empty_turn_us`]: median(empty.turn) * 1_000,
+        [`${variant}_stored_turn_us`]: median(stored.turn) * 1_000,
+        [`${variant}_turn_growth`]: median(stored.turn) / median(empty.turn)
+      }
+    }
   }
+}
+
+const bytesPerMegabyte = 1_000_000
+
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc")
+  const gc = runInNewContext("gc") as () => void
+  gc()
 }
 
 const sampleMillis = 2

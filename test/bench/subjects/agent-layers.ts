@@ -1,6 +1,10 @@
 // oxlint-disable house/direction -- this folder is a package of its own, where "agent-layers/..." resolves to nothing
 import { Array, Effect, Layer, ManagedRuntime, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as SessionMemory from "../../../src/layers/session/SessionMemory.ts"
+import * as SessionSqlite from "../../../src/layers/session/SessionSqlite.ts"
 import * as TracerMemory from "../../../src/layers/tracer/TracerMemory.ts"
 import * as Agent from "../../../src/run/Agent.ts"
 import * as Runner from "../../../src/run/Runner.ts"
@@ -8,6 +12,7 @@ import type { Item } from "../../../src/services/Item.ts"
 import * as Items from "../../../src/services/Item.ts"
 import type { Model, ModelEvent, ModelResponse } from "../../../src/services/ModelProvider.ts"
 import { ModelProvider } from "../../../src/services/ModelProvider.ts"
+import { Session } from "../../../src/services/Session.ts"
 import * as Usage from "../../../src/services/Usage.ts"
 import type { Subject } from "../workloads.ts"
 import {
@@ -18,8 +23,10 @@ import {
   lookup,
   question,
   singleDeltas,
+  storedText,
   streamedText,
-  toolName
+  toolName,
+  toolSleepMillis
 } from "../workloads.ts"
 
 const response = (id: string, output: Item): ModelResponse => ({
@@ -145,6 +152,91 @@ export const subject: Subject = {
         expectEqual("deltas", seen, deltaCount)
         expectEqual("text", text, streamedText.length)
       }
+    }
+  },
+  concurrent: async ({ onTool, toolCalls }) => {
+    const model = provide({
+      respond: ({ input }) =>
+        Effect.sync(() => {
+          const outputs = typeof input === "string" ? 0 : input.filter(Items.isFunctionCallOutput).length
+          return outputs < toolCalls
+            ? response(
+              `resp_${outputs}`,
+              Items.functionCall({ callId: `call_${outputs}`, name: toolName, arguments: `{"key":"k${outputs}"}` })
+            )
+            : response("resp_last", Items.assistant(answer))
+        }),
+      stream: () => Stream.fromEffect(notUsed)
+    })
+    const handlers = toolkit.toLayer({
+      [toolName]: ({ key }) => {
+        onTool()
+        return Effect.as(Effect.sleep(toolSleepMillis), lookup(key))
+      }
+    })
+    const agent = Agent.make({ name: "bench", instructions: "Use the tool.", toolkit })
+    const agentRun = Runner.run(agent, question, { maxTurns: toolCalls + 1 })
+    const runtime = ManagedRuntime.make(Layer.merge(model, handlers))
+    await runtime.context()
+    return {
+      run: async () => {
+        const result = await runtime.runPromise(agentRun)
+        expectEqual("answer", result.finalOutput, answer)
+      }
+    }
+  },
+  history: async ({ onModel, store, toolCalls }) => {
+    let asked = 0
+    let seen = 0
+    const model = provide({
+      respond: ({ input }) =>
+        Effect.sync(() => {
+          onModel()
+          seen = input.length
+          if (asked < toolCalls) {
+            asked++
+            return response(
+              `resp_${asked}`,
+              Items.functionCall({ callId: `call_${asked}`, name: toolName, arguments: `{"key":"k${asked}"}` })
+            )
+          }
+          asked = 0
+          return response("resp_last", Items.assistant(answer))
+        }),
+      stream: () => Stream.fromEffect(notUsed)
+    })
+    const handlers = toolkit.toLayer({ [toolName]: ({ key }) => Effect.succeed(lookup(key)) })
+    const session = store === "memory"
+      ? SessionMemory.layer
+      : SessionSqlite.layer({ filename: join(tmpdir(), `agent-layers-bench-${process.pid}.db`) })
+    const runtime = ManagedRuntime.make(Layer.mergeAll(model, handlers, session))
+    const sessions = await runtime.runPromise(Session)
+    const agent = Agent.make({ name: "bench", instructions: "Use the tool.", toolkit })
+    let conversations = 0
+    return {
+      prepare: async (items) => {
+        conversations++
+        const conversationId = `conversation_${conversations}`
+        if (conversations > 1) {
+          await runtime.runPromise(sessions.clear(`conversation_${conversations - 1}`))
+        }
+        await runtime.runPromise(sessions.saveItems(
+          conversationId,
+          items === 0 ?
+            [] :
+            Array.makeBy(
+              items,
+              (index) => index % 2 === 0 ? Items.user(storedText(index)) : Items.assistant(storedText(index))
+            )
+        ))
+        const agentRun = Runner.run(agent, question, { conversationId, maxTurns: toolCalls + 1 })
+        return async () => {
+          const result = await runtime.runPromise(agentRun)
+          expectEqual("answer", result.finalOutput, answer)
+          expectEqual("items", seen, items + 1 + 2 * toolCalls)
+        }
+      },
+      close: () => runtime.dispose()
     }
   }
 }

@@ -12,7 +12,8 @@ import {
   question,
   singleDeltas,
   streamedText,
-  toolName
+  toolName,
+  toolSleepMillis
 } from "../workloads.ts"
 
 const usage = () => ({
@@ -145,5 +146,59 @@ export const subject = {
         expectEqual("text", (await result.text).length, streamedText.length)
       }
     }
-  }
+  },
+  concurrent: async ({ onTool, toolCalls }) => {
+    const model = modelOf({
+      doGenerate: ({ prompt }) => {
+        const outputs = prompt.filter((message) => message.role === "tool").length
+        return Promise.resolve(
+          outputs < toolCalls
+            ? {
+              content: [{
+                type: "tool-call",
+                toolCallId: `call_${outputs}`,
+                toolName,
+                input: `{"key":"k${outputs}"}`
+              }],
+              finishReason: { unified: "tool-calls", raw: undefined },
+              usage: usage(),
+              warnings: []
+            }
+            : {
+              content: [{ type: "text", text: answer }],
+              finishReason: { unified: "stop", raw: undefined },
+              usage: usage(),
+              warnings: []
+            }
+        )
+      },
+      doStream: notUsed
+    })
+    const tools = {
+      [toolName]: tool({
+        description: "Looks a key up.",
+        inputSchema: z.object({ key: z.string() }),
+        execute: async ({ key }) => {
+          onTool()
+          await new Promise((resolve) => setTimeout(resolve, toolSleepMillis))
+          return lookup(key)
+        }
+      })
+    }
+    return {
+      run: async () => {
+        const result = await generateText({
+          model,
+          instructions: "Use the tool.",
+          prompt: question,
+          tools,
+          stopWhen: isStepCount(toolCalls + 1),
+          telemetry: { isEnabled: false }
+        })
+        expectEqual("answer", result.text, answer)
+      }
+    }
+  },
+  // It keeps no conversations.
+  history: () => Promise.resolve(undefined)
 }

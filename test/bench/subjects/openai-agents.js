@@ -10,7 +10,8 @@ import {
   question,
   singleDeltas,
   streamedText,
-  toolName
+  toolName,
+  toolSleepMillis
 } from "../workloads.ts"
 
 const usage = () => new Usage({ requests: 1, inputTokens: 1, outputTokens: 1, totalTokens: 2 })
@@ -138,5 +139,54 @@ export const subject = {
         expectEqual("text", result.finalOutput?.length, streamedText.length)
       }
     }
-  }
+  },
+  concurrent: async ({ onTool, toolCalls }) => {
+    const model = {
+      getResponse: ({ input }) => {
+        const outputs = typeof input === "string"
+          ? 0
+          : input.filter((item) => item.type === "function_call_result").length
+        return Promise.resolve({
+          usage: usage(),
+          responseId: `resp_${outputs}`,
+          output: [
+            outputs < toolCalls
+              ? {
+                type: "function_call",
+                callId: `call_${outputs}`,
+                name: toolName,
+                status: "completed",
+                arguments: `{"key":"k${outputs}"}`
+              }
+              : message(answer)
+          ]
+        })
+      },
+      getStreamedResponse: notUsed
+    }
+    const agent = new Agent({
+      name: "bench",
+      instructions: "Use the tool.",
+      model,
+      tools: [tool({
+        name: toolName,
+        description: "Looks a key up.",
+        parameters: z.object({ key: z.string() }),
+        execute: async ({ key }) => {
+          onTool()
+          await new Promise((resolve) => setTimeout(resolve, toolSleepMillis))
+          return lookup(key)
+        }
+      })]
+    })
+    const runner = new Runner({ tracingDisabled: true })
+    return {
+      run: async () => {
+        const result = await runner.run(agent, question, { maxTurns: toolCalls + 1 })
+        expectEqual("answer", result.finalOutput, answer)
+      }
+    }
+  },
+  // The workload measures the stores of agent-layers.
+  history: () => Promise.resolve(undefined)
 }
