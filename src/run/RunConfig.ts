@@ -173,6 +173,12 @@ export interface StreamOptions<out E = never, out R = never> extends RunOptions<
    */
   readonly bufferSize?: number | undefined
   /**
+   * Whether the provider's own events come too, as `Raw`, each before what it means here.
+   *
+   * @default false
+   */
+  readonly rawEvents?: boolean | undefined
+  /**
    * What leaving the stream early does: interrupt the run, or let it finish and store what it comes to. A failure of a
    * run that nobody listens to is logged.
    *

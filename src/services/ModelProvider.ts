@@ -105,13 +105,18 @@ export type ModelTracing = "enabled" | "enabledWithoutData" | "disabled"
  */
 export interface ModelRequest {
   readonly instructions?: string | undefined
-  /** The conversation so far, or the text of a single user message. */
+  /**
+   * The conversation so far, or the text of a single user message. The array is the caller's and may grow after the call:
+   * who keeps it copies it.
+   */
   readonly input: string | ReadonlyArray<Item>
   readonly settings?: ModelSettings | undefined
   readonly tools?: ReadonlyArray<ToolDefinition> | undefined
   readonly outputSchema?: OutputSchema | undefined
   readonly handoffs?: ReadonlyArray<HandoffDefinition> | undefined
   readonly tracing?: ModelTracing | undefined
+  /** Whether a stream passes the provider's own events on too. Advice: a provider without any has nothing to pass on. */
+  readonly rawEvents?: boolean | undefined
   /** Continue after a response that the provider keeps; `input` then holds what is new. */
   readonly previousResponseId?: string | undefined
   /** A conversation that the provider keeps; `input` then holds what is new. */
@@ -168,6 +173,8 @@ export type ModelEvent =
     readonly delta: string
   }
   | { readonly _tag: "ItemDone"; readonly item: Item }
+  /** The provider's own event, before what it means here; only where the request asks for `rawEvents`. */
+  | { readonly _tag: "Raw"; readonly event: Readonly<Record<string, unknown>> }
   | { readonly _tag: "Completed"; readonly response: ModelResponse }
 
 /**

@@ -15,7 +15,7 @@ import {
 } from "agent-layers"
 import * as ModelOpenAIResponses from "agent-layers/layers/model/ModelOpenAIResponses"
 import * as SessionSqlite from "agent-layers/layers/session/SessionSqlite"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"

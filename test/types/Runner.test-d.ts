@@ -188,6 +188,7 @@ describe("a model request", () => {
       | "outputSchema"
       | "handoffs"
       | "tracing"
+      | "rawEvents"
       | "previousResponseId"
       | "conversationId"
       | "prompt"

@@ -72,6 +72,7 @@ const requestOf = Effect.fnUntraced(function*(run: Run) {
     handoffs: run.offer.handoffs,
     outputSchema: run.plan.output?.schema,
     tracing: run.tracing,
+    ...(run.options.rawEvents === true ? { rawEvents: true } : undefined),
     prompt: run.agent.prompt
   }
   if (run.unsent === undefined) return request

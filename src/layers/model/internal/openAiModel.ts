@@ -117,7 +117,12 @@ export const makeModel = (server: Server, name: string): Model => {
     ): Effect.fn.Return<Stream.Stream<ModelEvent, ModelError>, ModelError, Scope.Scope> {
       const abort = yield* makeAbort
       const structured = request.outputSchema !== undefined
-      const reader = makeStreamReader({ structured, nonce: yield* makeNonce, scrub })
+      const reader = makeStreamReader({
+        structured,
+        raw: request.rawEvents === true,
+        nonce: yield* makeNonce,
+        scrub
+      })
       const response = yield* inTime(create(request, abort.signal, true), "no answer")
       const type = response.headers.get("content-type") ?? ""
       if (response.body === null || type.includes("text/html")) return yield* fail(notJson(response))

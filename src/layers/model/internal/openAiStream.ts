@@ -36,6 +36,7 @@ export interface StreamReader {
 
 export const makeStreamReader = (options: {
   readonly structured: boolean
+  readonly raw: boolean
   readonly nonce: string
   /** Takes secrets out of what the server says. */
   readonly scrub: (text: string) => string
@@ -83,7 +84,7 @@ export const makeStreamReader = (options: {
     if (reader.isOver || data === "[DONE]" || data === "") return
     const event = parseJson(data)
     if (isRecord(event)) {
-      onEvent(event)
+      take(event)
     } else {
       fail(
         new InvalidOutput({ description: "an event of the stream is not a JSON object", isPartial: reader.isVisible })
@@ -94,7 +95,12 @@ export const makeStreamReader = (options: {
   /** Some servers end without the last blank line; a half event is no event. */
   const onLeftOver = (data: string): void => {
     const event = parseJson(data)
-    if (isRecord(event)) onEvent(event)
+    if (isRecord(event)) take(event)
+  }
+
+  const take = (event: Readonly<Record<string, unknown>>): void => {
+    if (options.raw) emit({ _tag: "Raw", event })
+    onEvent(event)
   }
 
   const indexOf = (event: Readonly<Record<string, unknown>>): number => {
