@@ -89,6 +89,8 @@ const fields = {
   guardrails: Schema.Array(GuardrailResult),
   /** Agents that have used a tool. */
   usedTools: Schema.Array(Schema.String),
+  /** Deferred tools that the model has found. */
+  foundTools: Schema.optionalKey(Schema.Array(Schema.String)),
   repairs: Schema.Int,
   standing: Schema.Array(StandingDecision),
   previousResponseId: Schema.optionalKey(Schema.String)

@@ -11,6 +11,12 @@ import type { InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGua
 export const TypeId = "~agent-layers/run/Agent" as const
 
 /**
+ * `T`, inferred from arguments alone: the list that a value is written in asks for `any`, which would stand for what no
+ * argument says. `NoInfer` would show in the types of errors.
+ */
+export type Own<T> = [T] extends [infer U] ? U : never
+
+/**
  * An agent whose final answer is an `Output`. A run of it may fail with `E` and requires `R`: the handlers of its
  * tools, what its instructions and guardrails need, and what the agents need that it hands off to or calls.
  *
@@ -64,6 +70,13 @@ export interface ToolOptions<Params, E = never, R = never> {
     | undefined
   /** Asked before every model call. A tool that is not enabled is not shown, and a call of it is refused. */
   readonly isEnabled?: Effect.Effect<boolean, E, R> | undefined
+  /**
+   * Whether the model is shown the tool only after it has found it with `tool_search`, a tool that is added for that.
+   * Saves tokens where tools are many. A call of a tool that was not found yet is run like any other.
+   *
+   * @default false
+   */
+  readonly isDeferred?: boolean | undefined
   /** How long one attempt may take; then it is interrupted and counts as a failure. Default: no limit. */
   readonly timeout?: Duration.Input | undefined
   /** When to run the handler again after a failure of its own or a timeout: never where it is left out. */

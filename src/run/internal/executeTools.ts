@@ -23,6 +23,7 @@ import { checkTool } from "./guardrails.ts"
 import type { PlannedAgentTool, PlannedTool } from "./plan.ts"
 import type { Origin, Run } from "./state.ts"
 import { fail, hook, hookContext, stateOf, stepName } from "./state.ts"
+import * as ToolSearch from "./toolSearch.ts"
 
 /** What a call came to. `encoded` is what the tool's success or failure schema makes of it. */
 export interface ToolOutcome {
@@ -372,6 +373,16 @@ const executeAgent = Effect.fnUntraced(function*(
   })
 })
 
+/** Shows the model what it looks for, from the next turn on. */
+const searchTools = (run: Run, call: FunctionCall): Effect.Effect<Settled> =>
+  Effect.match(ToolSearch.search(call.arguments, run.plan.deferred.filter(({ name }) => run.offer.isEnabled(name))), {
+    onFailure: (error) => answered(call, badArguments(call.name, error.message)),
+    onSuccess: ({ answer, found }) => {
+      for (const name of found) run.found.add(name)
+      return answered(call, { encoded: answer, isFailure: false })
+    }
+  })
+
 const settle = (
   run: Run,
   call: FunctionCall,
@@ -379,6 +390,7 @@ const settle = (
   nested: OpenTurn["nested"]
 ): Effect.Effect<Settled, unknown> => {
   if (isCutOff) return Effect.succeed(answered(call, cutOff(call)))
+  if (call.name === ToolSearch.toolSearch && run.plan.deferred.length > 0) return searchTools(run, call)
   const planned = run.offer.isEnabled(call.name) ? run.plan.tools.get(call.name) : undefined
   if (planned !== undefined) return executeTool(run, call, planned)
   const agentTool = run.offer.isEnabled(call.name) ? run.plan.agentTools.get(call.name) : undefined

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import type { HandoffDefinition, OutputSchema, ToolDefinition } from "../../services/ModelProvider.ts"
 import type * as Agent from "../Agent.ts"
 import type { AgentTool, Handoff, ToolOptions } from "./agentModel.ts"
+import * as ToolSearch from "./toolSearch.ts"
 
 type Decode = (json: string) => Effect.Effect<any, Schema.SchemaError>
 
@@ -47,8 +48,10 @@ export interface Plan {
   readonly tools: ReadonlyMap<string, PlannedTool>
   readonly agentTools: ReadonlyMap<string, PlannedAgentTool>
   readonly handoffs: ReadonlyMap<string, PlannedHandoff>
-  /** Everything, as long as nothing has a switch. */
+  /** Everything, as long as nothing has a switch or is deferred. */
   readonly offer: Offer
+  /** What the model is shown once it has found it. */
+  readonly deferred: ReadonlyArray<ToolDefinition>
   readonly switches: ReadonlyArray<{ readonly name: string; readonly isEnabled: Effect.Effect<boolean, any, any> }>
   readonly output: {
     readonly schema: OutputSchema
@@ -181,19 +184,25 @@ const makePlan = (agent: Agent.Any): Plan => {
   const handled = tools.filter(({ tool }) => !Tool.isProviderDefined(tool))
   const agentTools = agent.agentTools.map(planAgentTool)
   const handoffs = agent.handoffs().map(planHandoff)
+  const deferred = handled.filter(({ options }) => options.isDeferred === true).map(({ definition }) => definition)
+  const shown = deferred.length === 0 ? [] : [ToolSearch.definition(deferred.length)]
   const unknown = Object.keys(agent.toolOptions).find((name) => !(name in agent.tools))
   return {
     refused: tools.map(({ tool }) => refusedTool(tool)).find((reason) => reason !== undefined) ??
-      repeated([...tools, ...agentTools, ...handoffs].map(({ definition }) => definition.name)) ??
+      repeated([
+        ...[...tools, ...agentTools, ...handoffs].map(({ definition }) => definition.name),
+        ...shown.map(({ name }) => name)
+      ]) ??
       (unknown === undefined ? undefined : `toolOptions names "${unknown}", which is no tool of the agent's toolkit`),
     tools: new Map(handled.map((planned) => [planned.tool.name, planned])),
     agentTools: new Map(agentTools.map((planned) => [planned.tool.name, planned])),
     handoffs: new Map(handoffs.map((planned) => [planned.handoff.toolName, planned])),
     offer: {
-      definitions: someOf([...tools, ...agentTools].map(({ definition }) => definition)),
+      definitions: someOf([...[...tools, ...agentTools].map(({ definition }) => definition), ...shown]),
       handoffs: someOf(handoffs.map(({ definition }) => definition)),
       isEnabled: () => true
     },
+    deferred,
     switches: [
       ...tools.flatMap(({ definition, options }) => switchOf(definition.name, options.isEnabled)),
       ...agentTools.flatMap(({ tool }) => switchOf(tool.name, tool.isEnabled)),
@@ -213,14 +222,16 @@ export const planOf = (agent: Agent.Any): Plan => {
 }
 
 /** What is enabled now. */
-export const offerOf = (plan: Plan): Effect.Effect<Offer, any, any> =>
-  plan.switches.length === 0
+export const offerOf = (plan: Plan, found: ReadonlySet<string>): Effect.Effect<Offer, any, any> =>
+  plan.switches.length === 0 && plan.deferred.length === 0
     ? Effect.succeed(plan.offer)
     : Effect.map(Effect.filter(plan.switches, ({ isEnabled }) => Effect.map(isEnabled, (is) => !is)), (disabled) => {
       const off = new Set(disabled.map(({ name }) => name))
       const { definitions = [], handoffs = [] } = plan.offer
       return {
-        definitions: someOf(definitions.filter(({ name }) => !off.has(name))),
+        definitions: someOf(
+          definitions.filter((tool) => !off.has(tool.name) && (!plan.deferred.includes(tool) || found.has(tool.name)))
+        ),
         handoffs: someOf(handoffs.filter(({ name }) => !off.has(name))),
         isEnabled: (name) => !off.has(name)
       }

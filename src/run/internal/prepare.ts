@@ -265,6 +265,7 @@ export const prepare = Effect.fnUntraced(function*(
     requests: state?.requests.slice() ?? [],
     guardrails: state?.guardrails.slice() ?? [],
     usedTools: new Set(state?.usedTools),
+    found: new Set(state?.foundTools),
     repairs: state?.repairs ?? 0,
     responses: state?.responses.slice() ?? [],
     previousResponseId: options.previousResponseId ?? state?.previousResponseId,

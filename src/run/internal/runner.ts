@@ -73,7 +73,7 @@ const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
 const takeTurn = Effect.fnUntraced(function*(run: Run) {
   const open = run.openTurn
   run.openTurn = undefined
-  run.offer = yield* offerOf(run.plan)
+  run.offer = yield* offerOf(run.plan, run.found)
   const response = open === undefined ? yield* ask(run) : open.response
   const isCutOff = response.status === "incomplete"
   const calls = yield* newCalls(run, response)

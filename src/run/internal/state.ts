@@ -91,6 +91,8 @@ export interface Run {
   readonly guardrails: Array<GuardrailResult>
   /** The agents that have used a tool. */
   readonly usedTools: Set<string>
+  /** Deferred tools that the model has found. */
+  readonly found: Set<string>
   repairs: number
   readonly responses: Array<ModelResponse>
   previousResponseId: string | undefined
@@ -159,6 +161,7 @@ export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = [])
   responses: run.responses.slice(),
   guardrails: run.guardrails.slice(),
   usedTools: Array.from(run.usedTools),
+  ...(run.found.size === 0 ? undefined : { foundTools: Array.from(run.found) }),
   repairs: run.repairs,
   standing: run.standing.slice(),
   ...(run.previousResponseId === undefined ? undefined : { previousResponseId: run.previousResponseId })
