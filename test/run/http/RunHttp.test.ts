@@ -3,10 +3,13 @@ import * as ModelScripted from "agent-layers/layers/model/ModelScripted"
 import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import * as Agent from "agent-layers/run/Agent"
 import * as RunHttp from "agent-layers/run/http/RunHttp"
+import * as RunError from "agent-layers/run/RunError"
+import * as Runner from "agent-layers/run/Runner"
+import type * as RunState from "agent-layers/run/RunState"
 import * as ModelError from "agent-layers/services/ModelError"
 import { Session } from "agent-layers/services/Session"
 import * as SessionError from "agent-layers/services/SessionError"
-import { Context, Effect, Fiber, Layer, Schema } from "effect"
+import { Context, Effect, Fiber, Layer, Metric, Schema } from "effect"
 import { type Client, eventsOf, json, readUntil, serve, type Told, until } from "./support.ts"
 
 const Assistant = Agent.make({ name: "assistant", instructions: "You answer." })
@@ -382,6 +385,64 @@ describe("RunHttp", () => {
         }))
     }
 
+    const stateOfARun = Runner.run(Assistant, "?", { maxTurns: 1 }).pipe(
+      Effect.provide(ModelScripted.layer([ModelScripted.toolCall("none", {})])),
+      Effect.flip,
+      Effect.map((error) => {
+        assert.isTrue(error._tag === "RunError" && error.reason._tag === "MaxTurnsExceeded", error.message)
+        return (error.reason as RunError.MaxTurnsExceeded).state
+      })
+    )
+    const verdict = { name: secret, kind: "input", agent: "broken", outcome: "tripped" } as const
+    type Reason = (state: RunState.RunState) => RunError.RunErrorReason
+    const reasons: ReadonlyArray<readonly [Reason, number, string]> = [
+      [(state) => new RunError.MaxTurnsExceeded({ maxTurns: 1, state }), 500, "max-turns-exceeded"],
+      [
+        (state) => new RunError.ToolDefect({ tool: secret, callId: "c", cause: new Error(secret), state }),
+        500,
+        "tool-failed"
+      ],
+      [
+        (state) => new RunError.ToolFailed({ tool: secret, callId: "c", description: secret, state }),
+        500,
+        "tool-failed"
+      ],
+      [
+        (state) => new RunError.InvalidFinalOutput({ text: secret, description: secret, state }),
+        502,
+        "invalid-final-output"
+      ],
+      [(state) => new RunError.ApprovalRequired({ approvals: [], state }), 409, "approval-required"],
+      [
+        (state) => new RunError.GuardrailTripped({ result: verdict, results: [verdict], state }),
+        422,
+        "guardrail-tripped"
+      ],
+      [(state) => new RunError.Stopped({ turn: 1, state }), 503, "stopped"],
+      [
+        (state) => new RunError.ConversationMoved({ conversationId: "c", description: secret, state }),
+        409,
+        "conversation-moved"
+      ],
+      [() => new RunError.ConversationBusy({ conversationId: "c" }), 409, "conversation-busy"],
+      [() => new RunError.StateMismatch({ description: secret }), 409, "state-mismatch"],
+      [() => new RunError.InvalidOptions({ description: secret }), 400, "invalid-options"]
+    ]
+    it.live("short of an answer answers by the reason, and says nothing of the state", () =>
+      Effect.gen(function*() {
+        const state = yield* stateOfARun
+        for (const [make, status, code] of reasons) {
+          const instructions = Effect.fail(new RunError.RunError({ agent: "broken", reason: make(state) }))
+          const client = yield* serve(
+            RunHttp.layer({ agents: { broken: Agent.make({ name: "broken", instructions }) } }).pipe(
+              Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])
+            )
+          )
+          const response = yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=5" })
+          assert.notInclude(JSON.stringify(yield* assertProblem(response, status, code)), "secret")
+        }
+      }))
+
     it.live("by a second run on its conversation answers 409", () =>
       Effect.gen(function*() {
         const client = yield* served({ script: () => words(5, "20 millis") })
@@ -390,7 +451,7 @@ describe("RunHttp", () => {
           { concurrency: 2 }
         )
         assert.deepStrictEqual(both.map(({ status }) => status).sort(), [200, 409])
-        yield* assertProblem(both.find(({ status }) => status === 409)!, 409, "version-conflict")
+        yield* assertProblem(both.find(({ status }) => status === 409)!, 409, "conversation-busy")
       }))
 
     it.live("by an error or a defect of the agent itself answers 500 and says nothing of it", () =>
@@ -462,18 +523,57 @@ describe("RunHttp", () => {
       assert.strictEqual(events.at(-1)!.event, "Completed")
     }))
 
-  it.live("leaves no fiber and no socket of 50 listeners, a third of which leave on the way", () =>
+  it.live("answers in the form of the agent that a handoff led to, and tells what nested agents do", () =>
     Effect.gen(function*() {
-      const client = yield* served({ script: () => words(40, "5 millis") })
+      const Clerk = Agent.make({ name: "clerk" })
+      const Desk = Agent.make({
+        name: "desk",
+        handoffs: [Due],
+        agentTools: [
+          Agent.asTool(Clerk, { name: "ask_clerk", description: "Asks the clerk." })
+        ]
+      })
+      const script = [
+        ModelScripted.toolCall("ask_clerk", { input: "When?" }),
+        ModelScripted.text("Friday."),
+        ModelScripted.toolCall("transfer_to_due", {}),
+        ModelScripted.text(`{"on":"2026-11-27T17:00:00.000Z"}`)
+      ]
+      const client = yield* serve(
+        RunHttp.layer({ agents: { desk: Desk } }).pipe(
+          Layer.provide([ModelScripted.layer(script), Layer.fresh(SessionMemory.layer)])
+        )
+      )
+      const run = yield* json(yield* client.post({ agent: "desk", input: "?" }, { prefer: "wait=5" }))
+      assert.strictEqual(run.result?.lastAgent, "due", JSON.stringify(run))
+      assert.deepStrictEqual(run.result.finalOutput, { on: "2026-11-27T17:00:00.000Z" })
+      const events = yield* eventsOf(yield* client.get(run.links.events))
+      const nested = events.filter(({ event }) => event === "Nested")
+      assert.isAbove(nested.length, 0)
+      for (const { data } of nested) {
+        assert.isString(data.event._tag)
+        assert.notProperty(data.event.result ?? {}, "items")
+      }
+    }))
+
+  it.live("leaves no fiber and no socket of 50 listeners, a third of which leave on the way", () => {
+    let fibers = 0
+    return Effect.gen(function*() {
+      const client = yield* served({ script: () => words(40, "5 millis"), retainFor: "100 millis" })
       const sockets = Effect.callback<number>((resume) => {
         client.server.getConnections((_, count) => resume(Effect.succeed(count)))
       })
+      const before = fibers
+      assert.isAbove(before, 0)
       const run = yield* started(client)
-      const heard = yield* Effect.all(
-        Array.from(
-          { length: 50 },
-          (_, index) => readUntil(client, run.links.events, (events) => index % 3 === 0 && events.length >= 10)
-        ),
+      let most = 0
+      const heard = yield* Effect.forEach(
+        Array.from({ length: 50 }, (_, index) => index),
+        (index) =>
+          readUntil(client, run.links.events, (events) => {
+            most = Math.max(most, fibers)
+            return index % 3 === 0 && events.length >= 10
+          }),
         { concurrency: "unbounded" }
       )
       heard.forEach((events, index) => {
@@ -483,9 +583,18 @@ describe("RunHttp", () => {
           assert.deepStrictEqual(events.map(({ id }) => id), events.map((_, index) => index + 1))
         }
       })
-      const left = yield* until(client.counts, ({ running, subscribers }) => running === 0 && subscribers === 0)
-      assert.deepStrictEqual(left, { running: 0, retained: 1, subscribers: 0 })
+      yield* until(client.counts, ({ retained, running, subscribers }) => running + retained + subscribers === 0)
       // Of the client, whose connections stay for the server's keepAliveTimeout.
-      assert.strictEqual(yield* until(sockets, (count) => count === 0), 0)
+      yield* until(sockets, (count) => count === 0)
+      assert.isAbove(most, before + 50)
+      assert.strictEqual(yield* until(Effect.sync(() => fibers), (now) => now === before), before)
+    }).pipe(Effect.provideService(Metric.FiberRuntimeMetrics, {
+      recordFiberStart: () => {
+        fibers++
+      },
+      recordFiberEnd: () => {
+        fibers--
+      }
     }))
+  })
 })

@@ -93,10 +93,21 @@ const session: Readonly<Record<SessionError.SessionErrorReason["_tag"], Row>> = 
   Closed: [503, "session-unavailable", "The server is stopping. Try again later."]
 }
 
-const run: Readonly<Record<string, Row>> = {
+const run: Readonly<Record<RunError.RunErrorReason["_tag"], Row>> = {
   MaxTurnsExceeded: [500, "max-turns-exceeded", "The agent came to no answer within the turns that it is given."],
-  ToolDefect: [500, "tool-defect", "A tool of the agent broke."],
+  ToolDefect: [500, "tool-failed", "A tool of the agent failed."],
+  ToolFailed: [500, "tool-failed", "A tool of the agent failed."],
   InvalidFinalOutput: [502, "invalid-final-output", "The agent's answer does not have the form that it has to have."],
+  ApprovalRequired: [409, "approval-required", "A person must approve what the agent wants to do before it goes on."],
+  GuardrailTripped: [422, "guardrail-tripped", "A guardrail of the agent stopped the run."],
+  Stopped: [503, "stopped", "The run was stopped before it was finished."],
+  ConversationMoved: [409, "conversation-moved", "The conversation changed after the run was suspended."],
+  ConversationBusy: [
+    409,
+    "conversation-busy",
+    "Another run is busy with the conversation. Wait for it to end and ask again."
+  ],
+  StateMismatch: [409, "state-mismatch", "The run cannot be resumed as was asked."],
   InvalidOptions: [400, "invalid-options", "The input or the conversation id is not one that a run can start with."]
 }
 
@@ -112,7 +123,7 @@ export const problemOf = (error: unknown): Problem => {
     return ofRow(model[error.reason._tag], "retryAfter" in error.reason ? error.reason.retryAfter : undefined)
   }
   if (SessionError.isSessionError(error)) return ofRow(session[error.reason._tag])
-  if (RunError.isRunError(error)) return ofRow(run[error.reason._tag] ?? failed)
+  if (RunError.isRunError(error)) return ofRow(run[error.reason._tag])
   return ofRow(failed)
 }
 

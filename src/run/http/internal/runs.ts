@@ -43,7 +43,7 @@ export interface Run {
   readonly fiber: () => Fiber.Fiber<void>
   status: "running" | "completed" | "failed" | "cancelled"
   finishedAt: number | undefined
-  result: Schema.Json | undefined
+  result: ReturnType<typeof summaryOf> | undefined
   problem: Problem | undefined
   stopper: Stopper | undefined
 }
@@ -57,16 +57,48 @@ export interface Order {
   readonly stack: Effect.Effect<Context.Context<any>, Refusal, Scope.Scope>
 }
 
-/** Without what the client can read as the conversation, and what only its model provider understands. */
-const summaryOf = (result: RunResult<unknown>, finalOutput: unknown): Schema.Json => {
-  const { items: _items, responses: _responses, ...rest } = result
-  return { ...rest, finalOutput } as unknown as Schema.Json
+/** What of a result is a client's: the conversation has an address of its own, and the rest is the server's affair. */
+const summaryOf = (
+  { conversationId, incompleteReason, lastAgent, newItems, runId, turns, usage, version }: RunResult<unknown>,
+  finalOutput: unknown
+) => ({ runId, lastAgent, finalOutput, incompleteReason, newItems, usage, turns, conversationId, version })
+
+type Told = Exclude<RunEvent<unknown>, { readonly _tag: "Completed" | "Nested" }> | {
+  readonly _tag: "Completed"
+  readonly result: ReturnType<typeof summaryOf>
+} | {
+  readonly _tag: "Nested"
+  readonly path: ReadonlyArray<string>
+  readonly event: Told
 }
 
-const finalOutputOf = (agent: Agent.Any, output: unknown): Effect.Effect<unknown, Schema.SchemaError> =>
-  agent.output === undefined
-    ? Effect.succeed(output)
-    : Schema.encodeUnknownEffect(Schema.toCodecJson(agent.output as Schema.Codec<unknown>))(output)
+const tell = (event: RunEvent<unknown>): Told => {
+  switch (event._tag) {
+    case "Completed":
+      return { _tag: event._tag, result: summaryOf(event.result, event.result.finalOutput) }
+    case "Nested":
+      return { _tag: event._tag, path: event.path, event: tell(event.event) }
+    default:
+      return event
+  }
+}
+
+/** The agent that answered, which a handoff may have led to. */
+const answering = (first: Agent.Any, name: string): Agent.Any | undefined => {
+  const seen = new Set([first])
+  for (const agent of seen) {
+    if (agent.name === name) return agent
+    for (const handoff of agent.handoffs()) seen.add(handoff.agent)
+  }
+  return undefined
+}
+
+const finalOutputOf = (first: Agent.Any, result: RunResult<unknown>): Effect.Effect<unknown, Schema.SchemaError> => {
+  const schema = answering(first, result.lastAgent)?.output
+  return schema === undefined
+    ? Effect.succeed(result.finalOutput)
+    : Schema.encodeUnknownEffect(Schema.toCodecJson(schema as Schema.Codec<unknown>))(result.finalOutput)
+}
 
 const stopping = refuse(503, "stopping", "The server is stopping and takes no new runs. Try again later.", 5)
 
@@ -118,9 +150,9 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
 
   const accept = (run: Run, order: Order, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
     if (event._tag !== "Completed") {
-      return Effect.sync(() => EventLog.append(run.log, event))
+      return Effect.sync(() => EventLog.append(run.log, tell(event)))
     }
-    return Effect.map(finalOutputOf(order.agent, event.result.finalOutput), (output) => {
+    return Effect.map(finalOutputOf(order.agent, event.result), (output) => {
       run.result = summaryOf(event.result, output)
       end(run, "completed", "Completed", { result: run.result })
     })
