@@ -15,6 +15,7 @@ import type { InputGuardrail, OutputGuardrail } from "./Guardrail.ts"
 import * as Handoff from "./Handoff.ts"
 import type { Agent, AgentTool, AnyAgent, ToolOptions, ToolUse } from "./internal/agentModel.ts"
 import { TypeId } from "./internal/agentModel.ts"
+import type { Own } from "./internal/own.ts"
 
 export type { Agent, AgentTool, ToolOptions, ToolResult, ToolUse } from "./internal/agentModel.ts"
 
@@ -219,7 +220,7 @@ export interface AsToolOptions<Output, Params, EE, RE> {
 export const asTool = <Output, E, R, Params = { readonly input: string }, EE = never, RE = never>(
   agent: Agent<Output, E, R>,
   options: AsToolOptions<Output, Params, EE, RE>
-): AgentTool<E | EE, R | RE> => ({
+): AgentTool<E | Own<EE>, R | Own<RE>> => ({
   agent: agent as Agent<Output, any, any>,
   name: options.name,
   description: options.description,

@@ -11,6 +11,7 @@ import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { Item } from "../services/Item.ts"
 import type { Agent, Handoff } from "./internal/agentModel.ts"
+import type { Own } from "./internal/own.ts"
 
 export type { Handoff } from "./internal/agentModel.ts"
 
@@ -44,7 +45,7 @@ const snakeCase = (name: string) => name.trim().replace(/[^a-zA-Z0-9]+/g, "_").t
 export const to = <Output, E, R, Input = {}, EH = never, RH = never, EE = never, RE = never>(
   agent: Agent<Output, E, R>,
   options: Options<Input, EH, RH, EE, RE> = {}
-): Handoff<Output, E | EH | EE, R | RH | RE> => ({
+): Handoff<Output, E | Own<EH | EE>, R | Own<RH | RE>> => ({
   agent: agent as Agent<Output, any, any>,
   toolName: options.toolName ?? `transfer_to_${snakeCase(agent.name)}`,
   toolDescription: options.toolDescription ??

@@ -11,12 +11,6 @@ import type { InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGua
 export const TypeId = "~agent-layers/run/Agent" as const
 
 /**
- * `T`, inferred from arguments alone: the list that a value is written in asks for `any`, which would stand for what no
- * argument says. `NoInfer` would show in the types of errors.
- */
-export type Own<T> = [T] extends [infer U] ? U : never
-
-/**
  * An agent whose final answer is an `Output`. A run of it may fail with `E` and requires `R`: the handlers of its
  * tools, what its instructions and guardrails need, and what the agents need that it hands off to or calls.
  *
