@@ -258,7 +258,13 @@ describe("RunHttp", () => {
         yield* assertProblem(yield* client.get("/conversations/none?after=nonsense"), 400, "invalid-input")
         yield* assertProblem(yield* client.get("/conversations?limit=0"), 400, "invalid-limit")
         yield* assertProblem(yield* client.get("/conversations?limit=201"), 400, "invalid-limit")
+        assert.strictEqual((yield* client.get("/conversations/%zz")).status, 404)
+        const head = yield* Effect.promise(() => fetch(`${client.url}/conversations`, { method: "HEAD" }))
+        assert.strictEqual(head.status, 200)
         const run = yield* started(client)
+        const listening = yield* Effect.promise(() => fetch(`${client.url}${run.links.events}`, { method: "HEAD" }))
+        assert.strictEqual(listening.status, 200)
+        yield* until(client.counts, ({ subscribers }) => subscribers === 0)
         for (const id of ["-1", "x", "99999"]) {
           yield* assertProblem(
             yield* client.get(run.links.events, { "last-event-id": id }),
@@ -431,16 +437,17 @@ describe("RunHttp", () => {
     it.live("short of an answer answers by the reason, and says nothing of the state", () =>
       Effect.gen(function*() {
         const state = yield* stateOfARun
-        for (const [make, status, code] of reasons) {
-          const instructions = Effect.fail(new RunError.RunError({ agent: "broken", reason: make(state) }))
-          const client = yield* serve(
-            RunHttp.layer({ agents: { broken: Agent.make({ name: "broken", instructions }) } }).pipe(
-              Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])
+        yield* Effect.forEach(reasons, ([make, status, code]) =>
+          Effect.gen(function*() {
+            const instructions = Effect.fail(new RunError.RunError({ agent: "broken", reason: make(state) }))
+            const client = yield* serve(
+              RunHttp.layer({ agents: { broken: Agent.make({ name: "broken", instructions }) } }).pipe(
+                Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])
+              )
             )
-          )
-          const response = yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=5" })
-          assert.notInclude(JSON.stringify(yield* assertProblem(response, status, code)), "secret")
-        }
+            const response = yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=5" })
+            assert.notInclude(JSON.stringify(yield* assertProblem(response, status, code)), "secret")
+          }).pipe(Effect.scoped))
       }))
 
     it.live("by a second run on its conversation answers 409", () =>

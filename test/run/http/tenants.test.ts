@@ -1,5 +1,5 @@
 /** A stack for each tenant, chosen by request. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as ModelScripted from "agent-layers/layers/model/ModelScripted"
 import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import * as Agent from "agent-layers/run/Agent"
@@ -7,6 +7,7 @@ import * as RunHttp from "agent-layers/run/http/RunHttp"
 import type { ModelProvider } from "agent-layers/services/ModelProvider"
 import type { Session } from "agent-layers/services/Session"
 import { Context, Data, Effect, Layer, LayerMap } from "effect"
+import type { HttpRouter } from "effect/http"
 import { type Client, eventsOf, json, serve, until } from "./support.ts"
 
 class Down extends Data.TaggedError("Down") {}
@@ -134,4 +135,34 @@ describe("RunHttp with tenants", () => {
       }
       assert.strictEqual((yield* client.counts).running, 0)
     }))
+
+  it("leaves to the Layer's requirements what the tenants' services do not provide", () => {
+    class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
+    class Accounts extends Context.Service<Accounts, string>()("test/Accounts") {}
+    const agents = {
+      plain: Agent.make({ name: "plain" }),
+      greeter: Agent.make({ name: "greeter", instructions: Greeting })
+    }
+    const alone = RunHttp.layer({ agents })
+    expectTypeOf<Layer.Services<typeof alone>>().toEqualTypeOf<
+      HttpRouter.HttpRouter | ModelProvider | Session | Greeting
+    >()
+    const byTenant = RunHttp.layer({
+      agents,
+      tenants: {
+        of: () => Accounts,
+        services: () => Layer.build(Layer.mergeAll(ModelScripted.layer([]), SessionMemory.layer))
+      }
+    })
+    expectTypeOf<Layer.Services<typeof byTenant>>().toEqualTypeOf<HttpRouter.HttpRouter | Greeting | Accounts>()
+    expectTypeOf<Layer.Error<typeof byTenant>>().toEqualTypeOf<never>()
+    RunHttp.layer({
+      agents,
+      tenants: {
+        // @ts-expect-error A request is refused with RequestRefused, and with nothing else.
+        of: () => Effect.fail("who?"),
+        services: () => Layer.build(SessionMemory.layer)
+      }
+    })
+  })
 })
