@@ -156,13 +156,8 @@ describe("RunHttp with tenants", () => {
     })
     expectTypeOf<Layer.Services<typeof byTenant>>().toEqualTypeOf<HttpRouter.HttpRouter | Greeting | Accounts>()
     expectTypeOf<Layer.Error<typeof byTenant>>().toEqualTypeOf<never>()
-    RunHttp.layer({
-      agents,
-      tenants: {
-        // @ts-expect-error A request is refused with RequestRefused, and with nothing else.
-        of: () => Effect.fail("who?"),
-        services: () => Layer.build(SessionMemory.layer)
-      }
-    })
+    expectTypeOf<Effect.Error<ReturnType<RunHttp.Tenants<never, never, never>["of"]>>>().toEqualTypeOf<
+      RunHttp.RequestRefused
+    >()
   })
 })
