@@ -312,7 +312,8 @@ const executeTool = Effect.fnUntraced(function*(run: Run, call: FunctionCall, pl
   if (Result.isFailure(decoded)) return answered(call, badArguments(call.name, decoded.failure.message))
   const { options } = planned
   const params = decoded.success
-  const needs = needsApproval(planned, params, call.call_id)
+  // What a person has decided holds, whatever would be asked now.
+  const needs = run.decisions.has(addressOf(run, call.call_id)) || needsApproval(planned, params, call.call_id)
   const decision = needs === false ? undefined : yield* ruled(run, call, needs)
   if (decision !== undefined) return decision
   const guarded = {

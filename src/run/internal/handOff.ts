@@ -17,6 +17,8 @@ export interface HandingOff {
   readonly chosen: { readonly planned: PlannedHandoff; readonly call: FunctionCall } | undefined
 }
 
+export const noHandoff: HandingOff = { outputs: [], chosen: undefined }
+
 /** The first that can be made wins; each call gets an output, so that the history stays whole. */
 export const chooseHandoff = Effect.fnUntraced(function*(
   run: Run,

@@ -221,21 +221,22 @@ export const planOf = (agent: Agent.Any): Plan => {
   return plan
 }
 
-/** What is enabled now. */
+/** Whether the model is offered the same in every turn. */
+export const isFixed = (plan: Plan): boolean => plan.switches.length === 0 && plan.deferred.length === 0
+
+/** What is enabled now, and what was found. */
 export const offerOf = (plan: Plan, found: ReadonlySet<string>): Effect.Effect<Offer, any, any> =>
-  plan.switches.length === 0 && plan.deferred.length === 0
-    ? Effect.succeed(plan.offer)
-    : Effect.map(Effect.filter(plan.switches, ({ isEnabled }) => Effect.map(isEnabled, (is) => !is)), (disabled) => {
-      const off = new Set(disabled.map(({ name }) => name))
-      const { definitions = [], handoffs = [] } = plan.offer
-      return {
-        definitions: someOf(
-          definitions.filter((tool) => !off.has(tool.name) && (!plan.deferred.includes(tool) || found.has(tool.name)))
-        ),
-        handoffs: someOf(handoffs.filter(({ name }) => !off.has(name))),
-        isEnabled: (name) => !off.has(name)
-      }
-    })
+  Effect.map(Effect.filter(plan.switches, ({ isEnabled }) => Effect.map(isEnabled, (is) => !is)), (disabled) => {
+    const off = new Set(disabled.map(({ name }) => name))
+    const { definitions = [], handoffs = [] } = plan.offer
+    return {
+      definitions: someOf(
+        definitions.filter((tool) => !off.has(tool.name) && (!plan.deferred.includes(tool) || found.has(tool.name)))
+      ),
+      handoffs: someOf(handoffs.filter(({ name }) => !off.has(name))),
+      isEnabled: (name) => !off.has(name)
+    }
+  })
 
 /**
  * Every agent that a run of `root` may come to by handoffs, under a name of its own: the first of a name has it, others

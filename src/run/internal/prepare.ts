@@ -231,7 +231,7 @@ export const prepare = Effect.fnUntraced(function*(
     path: outer?.path ?? [],
     root,
     options,
-    maxTurns: state?.maxTurns ?? options.maxTurns ?? 10,
+    maxTurns: options.maxTurns ?? state?.maxTurns ?? 10,
     conversationId,
     session,
     journal: Context.get(context, RunJournal),

@@ -25,8 +25,8 @@ import { decide, decideAfterTools, newCalls } from "./decide.ts"
 import type { Answer } from "./executeTools.ts"
 import { executeTools, isWaiting } from "./executeTools.ts"
 import { checkInput, checkOutput } from "./guardrails.ts"
-import { chooseHandoff, handOff } from "./handOff.ts"
-import { offerOf } from "./plan.ts"
+import { chooseHandoff, handOff, noHandoff } from "./handOff.ts"
+import { isFixed, offerOf } from "./plan.ts"
 import type { Beginning } from "./prepare.ts"
 import { conversationOf, prepare, releaseClaims, sessionOf } from "./prepare.ts"
 import { serialised } from "./serialise.ts"
@@ -34,15 +34,18 @@ import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
 import { append, fail, hook, hookContext, resultOf, stateOf } from "./state.ts"
 
 /** The model's answer, with the checks of the input before it and beside it: nothing goes on before all have passed. */
-const ask = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelResponse, unknown> {
-  if (!run.isUnchecked) return yield* callModel(run) as Effect.Effect<ModelResponse, unknown>
+const ask = (run: Run): Effect.Effect<ModelResponse, unknown> =>
+  run.isUnchecked && run.agent.inputGuardrails.length > 0
+    ? askChecked(run)
+    : callModel(run) as Effect.Effect<ModelResponse, unknown>
+
+const askChecked = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelResponse, unknown> {
   yield* checkInput(run, "blocking")
   const call = callModel(run) as Effect.Effect<ModelResponse, unknown>
   const isAlone = run.agent.inputGuardrails.every(({ mode }) => mode === "blocking")
   const response = isAlone
     ? yield* call
     : (yield* Effect.all([call, checkInput(run, "parallel")], { concurrency: 2 }))[0]
-  run.isUnchecked = false
   return response
 })
 
@@ -73,14 +76,15 @@ const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
 const takeTurn = Effect.fnUntraced(function*(run: Run) {
   const open = run.openTurn
   run.openTurn = undefined
-  run.offer = yield* offerOf(run.plan, run.found)
+  run.offer = isFixed(run.plan) ? run.plan.offer : yield* offerOf(run.plan, run.found)
   const response = open === undefined ? yield* ask(run) : open.response
+  run.isUnchecked = false
   const isCutOff = response.status === "incomplete"
   const calls = yield* newCalls(run, response)
   const isHandoff = (name: string) => run.plan.handoffs.has(name)
   const answers = new Map<string, Answer>(open?.answers.map((answer) => [answer.callId, answer]))
   const unanswered = calls.filter(({ call_id: callId, name }) => !isHandoff(name) && !answers.has(callId))
-  const settled = yield* executeTools(run, unanswered, isCutOff, open?.nested ?? [])
+  const settled = unanswered.length === 0 ? [] : yield* executeTools(run, unanswered, isCutOff, open?.nested ?? [])
   for (const one of settled) if (!isWaiting(one)) answers.set(one.callId, one)
   const waiting = settled.filter(isWaiting)
   if (waiting.length > 0) {
@@ -92,11 +96,10 @@ const takeTurn = Effect.fnUntraced(function*(run: Run) {
     })
   }
   if (answers.size > 0) run.usedTools.add(run.agentKey)
-  const { chosen, outputs: handedOff } = yield* chooseHandoff(
-    run,
-    calls.filter(({ name }) => isHandoff(name)),
-    isCutOff
-  )
+  const handoffs = calls.filter(({ name }) => isHandoff(name))
+  const { chosen, outputs: handedOff } = handoffs.length === 0
+    ? noHandoff
+    : yield* chooseHandoff(run, handoffs, isCutOff)
   const inOrder = calls.flatMap(({ call_id: callId }) => answers.get(callId) ?? [])
   const outputs = calls.map(({ call_id: callId }) =>
     answers.get(callId)?.output ?? handedOff.find((output) => output.call_id === callId)!
