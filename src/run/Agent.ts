@@ -37,6 +37,8 @@ type AnyToolOptions<Tools extends Record<string, Tool.Any>> = {
   readonly [Name in keyof Tools]?: ToolOptions<Tool.Parameters<Tools[Name]>, any, any>
 }
 
+type NoOthers<PerTool, Tools> = { readonly [Name in Exclude<keyof PerTool, keyof Tools>]: never }
+
 /**
  * @category options
  * @since 0.1.0
@@ -61,7 +63,7 @@ export interface Options<
   /** The tools that the model may ask for. Their handlers are a Layer: `toolkit.toLayer({ … })`. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | undefined
   /** Approval, enablement, timeout, retry and guardrails of single tools, by name. */
-  readonly toolOptions?: PerTool | undefined
+  readonly toolOptions?: (PerTool & AnyToolOptions<NoInfer<Tools>> & NoOthers<PerTool, Tools>) | undefined
   /** Agents that this one may call like tools: `Agent.asTool`. */
   readonly agentTools?: AgentTools | undefined
   /** Agents that this one may hand the conversation to. A function where agents hand off to each other. */
@@ -135,8 +137,11 @@ export const make = <
   RI = never,
   const Handoffs extends ReadonlyArray<Target> = [],
   const AgentTools extends ReadonlyArray<AgentTool<any, any>> = [],
-  const InputGuardrails extends ReadonlyArray<InputGuardrail<any, any>> = [],
-  const OutputGuardrails extends ReadonlyArray<OutputGuardrail<NoInfer<Output>, any, any>> = [],
+  // A check that is written in place gets the type of its parameter from these defaults: `[]` has none.
+  const InputGuardrails extends ReadonlyArray<InputGuardrail<any, any>> = ReadonlyArray<InputGuardrail>,
+  const OutputGuardrails extends ReadonlyArray<OutputGuardrail<NoInfer<Output>, any, any>> = ReadonlyArray<
+    OutputGuardrail<NoInfer<Output>>
+  >,
   const PerTool extends AnyToolOptions<NoInfer<Tools>> = {}
 >(
   options: Options<Output, Tools, EI, RI, Handoffs, AgentTools, InputGuardrails, OutputGuardrails, PerTool>
