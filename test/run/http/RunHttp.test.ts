@@ -94,7 +94,7 @@ describe("RunHttp", () => {
 
     it.live("goes on when its only listener leaves", () =>
       Effect.gen(function*() {
-        const client = yield* served({ script: () => words(20, "10 millis") })
+        const client = yield* served({ script: () => words(20, "40 millis") })
         const run = yield* started(client)
         const seen = yield* readUntil(client, run.links.events, (events) => names(events).includes("TextDelta"))
         assert.notInclude(names(seen), "Completed")
@@ -106,7 +106,7 @@ describe("RunHttp", () => {
 
     it.live("goes on where a listener was, in the middle of the stream", () =>
       Effect.gen(function*() {
-        const client = yield* served({ script: () => words(30, "10 millis") })
+        const client = yield* served({ script: () => words(30, "20 millis") })
         const run = yield* started(client)
         const first = yield* readUntil(client, run.links.events, (events) => events.length >= 8)
         const rest = yield* eventsOf(
@@ -177,7 +177,7 @@ describe("RunHttp", () => {
 
     it.live("is forgotten after retainFor, and the oldest first beyond maxRetainedRuns", () =>
       Effect.gen(function*() {
-        const client = yield* served({ retainFor: "300 millis", maxRetainedRuns: 1 })
+        const client = yield* served({ retainFor: "1500 millis", maxRetainedRuns: 1 })
         const post = Effect.flatMap(client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" }), json)
         const first = yield* post
         const second = yield* post
@@ -452,7 +452,7 @@ describe("RunHttp", () => {
 
     it.live("by a second run on its conversation answers 409", () =>
       Effect.gen(function*() {
-        const client = yield* served({ script: () => words(5, "20 millis") })
+        const client = yield* served({ script: () => words(5, "80 millis") })
         const both = yield* Effect.all(
           [1, 2].map(() => client.post({ agent: "assistant", input: "?", conversationId: "c" }, { prefer: "wait=5" })),
           { concurrency: 2 }
@@ -566,7 +566,7 @@ describe("RunHttp", () => {
   it.live("leaves no fiber and no socket of 50 listeners, a third of which leave on the way", () => {
     let fibers = 0
     return Effect.gen(function*() {
-      const client = yield* served({ script: () => words(40, "5 millis"), retainFor: "100 millis" })
+      const client = yield* served({ script: () => words(40, "40 millis"), retainFor: "500 millis" })
       const sockets = Effect.callback<number>((resume) => {
         client.server.getConnections((_, count) => resume(Effect.succeed(count)))
       })

@@ -20,7 +20,7 @@ const order = { agent: "assistant", input: "?" }
 describe("RunHttp, when it stops,", () => {
   it.live("takes no new run and lets those that go on finish", () =>
     Effect.gen(function*() {
-      const client = yield* served(() => ModelScripted.text(["a", "b", "c"], { pause: "100 millis" }), "5000 millis")
+      const client = yield* served(() => ModelScripted.text(["a", "b", "c"], { pause: "300 millis" }), "5000 millis")
       const run = yield* json(yield* client.post(order))
       const listening = yield* Effect.forkChild(Effect.flatMap(client.get(run.links.events), eventsOf))
       yield* until(client.counts, ({ subscribers }) => subscribers === 1)

@@ -18,7 +18,7 @@ let held = 0
 const stackOf = (tenant: string): Layer.Layer<ModelProvider | Session, Down> => {
   if (tenant === "broken") return Layer.effectContext(Effect.fail(new Down()))
   return Layer.mergeAll(
-    ModelScripted.layer(() => ModelScripted.text(["I am ", tenant, "'s."], { pause: "100 millis" })),
+    ModelScripted.layer(() => ModelScripted.text(["I am ", tenant, "'s."], { pause: "250 millis" })),
     Layer.fresh(SessionMemory.layer),
     Layer.effectDiscard(Effect.acquireRelease(
       Effect.sync(() => held++),
