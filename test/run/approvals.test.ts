@@ -1,0 +1,491 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Agent,
+  Approval,
+  History,
+  Item,
+  ModelError,
+  ModelScripted,
+  RunError,
+  RunJournal,
+  Runner,
+  RunState,
+  Session,
+  SessionMemory
+} from "agent-layers"
+import * as SessionSqlite from "agent-layers/layers/session/SessionSqlite"
+import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
+import { Tool, Toolkit } from "effect/ai"
+import { spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { Way } from "./support.ts"
+import { runAs, ways } from "./support.ts"
+
+const Pay = Tool.make("pay", {
+  parameters: Schema.Struct({ amount: Schema.Number }),
+  success: Schema.String,
+  needsApproval: true
+})
+const Look = Tool.make("look", { parameters: Schema.Struct({ at: Schema.String }), success: Schema.String })
+const kit = Toolkit.make(Pay, Look)
+const cashier = Agent.make({ name: "cashier", toolkit: kit })
+
+/** What the handlers did, in order. */
+class Ran extends Context.Service<Ran, Array<string>>()("test/Ran") {}
+const ran = Ran.use((list) => Effect.succeed(list.slice()))
+
+const handlers = kit.toLayer(Ran.use((list) =>
+  Effect.succeed({
+    pay: ({ amount }: { readonly amount: number }) =>
+      Effect.sync(() => {
+        list.push(`pay ${amount}`)
+        return `paid ${amount}`
+      }),
+    look: ({ at }: { readonly at: string }) =>
+      Effect.sync(() => {
+        list.push(`look ${at}`)
+        return `saw ${at}`
+      })
+  })
+))
+
+const world = (script: ModelScripted.Script) =>
+  handlers.pipe(
+    Layer.provideMerge(Layer.sync(Ran, () => [])),
+    Layer.merge(ModelScripted.layer(script)),
+    Layer.merge(SessionMemory.layer)
+  )
+
+const pay = (amount: number, callId: string) => ({ name: "pay", arguments: { amount }, callId })
+const look = (at: string, callId: string) => ({ name: "look", arguments: { at }, callId })
+
+const resumeAs = (
+  way: Way,
+  agent: Agent.Agent<string, any, any>,
+  state: RunState.RunState,
+  decisions: ReadonlyArray<Approval.Decision> = [],
+  options: object = {}
+): Effect.Effect<
+  { readonly finalOutput: string; readonly items: ReadonlyArray<Item.Item>; readonly turns: number },
+  any,
+  any
+> =>
+  way === "run"
+    ? Runner.resume(agent, state, decisions, options as {})
+    : Effect.flatMap(Stream.runCollect(Runner.resumeStream(agent, state, decisions, options as {})), (events) => {
+      const last = events.at(-1)
+      return last?._tag === "Completed" ? Effect.succeed(last.result) : Effect.die("no terminal event")
+    })
+
+const reasonOf = <Tag extends RunError.RunErrorReason["_tag"]>(
+  tag: Tag,
+  effect: Effect.Effect<unknown, any, any>
+): Effect.Effect<Extract<RunError.RunErrorReason, { readonly _tag: Tag }>, never, any> =>
+  Effect.map(Effect.orDie(Effect.flip(effect)), (error: any) => {
+    assert.strictEqual(error?.reason?._tag, tag, String(error))
+    return error.reason
+  })
+
+const outputs = (items: ReadonlyArray<Item.Item>) =>
+  Object.fromEntries(items.filter(Item.isFunctionCallOutput).map((item) => [item.call_id, item.output]))
+
+const checkStored = (conversationId: string) =>
+  Effect.gen(function*() {
+    const { items } = yield* Session.Session.use((session) => session.loadItems(conversationId))
+    assert.deepStrictEqual(History.check(items), [])
+    const ids = items.filter(Item.isFunctionCall).map((call) => call.call_id)
+    assert.strictEqual(new Set(ids).size, ids.length)
+    const answered = items.filter(Item.isFunctionCallOutput).map((output) => output.call_id)
+    assert.deepStrictEqual(answered.slice().sort(), ids.slice().sort())
+    return items
+  })
+
+const inFolder = async (body: (folder: string) => Promise<void>): Promise<void> => {
+  const folder = mkdtempSync(join(tmpdir(), "agent-layers-approvals-"))
+  try {
+    await body(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+for (const way of ways) {
+  describe(`approvals, ${way}`, () => {
+    it.effect("stop the run before the handler; what needs none runs once, and an approved call runs once", () =>
+      Effect.gen(function*() {
+        const first = yield* reasonOf(
+          "ApprovalRequired",
+          runAs(way, cashier, "pay", { conversationId: "c" })
+        )
+        assert.deepStrictEqual(yield* ran, ["look x"])
+        assert.deepStrictEqual(
+          first.approvals.map(({ agent, arguments: text, callId, id, tool }) => [
+            id,
+            agent,
+            tool,
+            callId,
+            text
+          ]),
+          [["p1", "cashier", "pay", "p1", "{\"amount\":5}"]]
+        )
+        assert.match(first.approvals[0]!.argumentsHash, /^[0-9a-f]{64}$/)
+        assert.deepStrictEqual((yield* Session.Session.use((session) => session.loadItems("c"))).items, [])
+        const result = yield* resumeAs(way, cashier, first.state, [Approval.approve(first.approvals[0]!)], {
+          conversationId: "c"
+        })
+        assert.strictEqual(result.finalOutput, "done")
+        assert.strictEqual(result.turns, 2)
+        assert.deepStrictEqual(yield* ran, ["look x", "pay 5"])
+        const items = yield* checkStored("c")
+        assert.deepStrictEqual(outputs(items), { p1: "paid 5", l1: "saw x" })
+        assert.deepStrictEqual(items, result.items)
+        const conversations = yield* Session.Session.use((session) => Stream.runCollect(session.conversations()))
+        assert.deepStrictEqual(conversations.map(({ id }) => id), ["c"])
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([pay(5, "p1"), look("x", "l1")]),
+        ModelScripted.text("done")
+      ]))))
+
+    it.effect("are told of as an event before the stream fails", () =>
+      Effect.gen(function*() {
+        const events: Array<string> = []
+        const failure = yield* reasonOf(
+          "ApprovalRequired",
+          Stream.runForEach(Runner.stream(cashier, "pay"), (event) => Effect.sync(() => events.push(event._tag)))
+        )
+        assert.strictEqual(events.at(-1), "ApprovalRequested")
+        assert.strictEqual(failure.approvals.length, 1)
+      }).pipe(Effect.provide(world([ModelScripted.calls([pay(5, "p1")])]))))
+
+    it.effect("are asked for by toolOptions: switched on, switched off, by an Effect that needs a service", () => {
+      class Limit extends Context.Service<Limit, number>()("test/Limit") {}
+      const careful = Agent.make({
+        name: "careful",
+        toolkit: kit,
+        toolOptions: {
+          pay: { needsApproval: ({ amount }) => Limit.use((limit) => Effect.succeed(amount > limit)) },
+          look: { needsApproval: true }
+        }
+      })
+      const careless = Agent.make({ name: "careless", toolkit: kit, toolOptions: { pay: { needsApproval: false } } })
+      return Effect.gen(function*() {
+        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, careful, "go"))
+        assert.deepStrictEqual(waiting.approvals.map(({ callId }) => callId), ["p2", "l1"])
+        assert.deepStrictEqual(yield* ran, ["pay 10"])
+        yield* runAs(way, careless, "go")
+        assert.deepStrictEqual(yield* ran, ["pay 10", "pay 1"])
+      }).pipe(
+        Effect.provideService(Limit, 10),
+        Effect.provide(world([
+          ModelScripted.calls([pay(10, "p1"), pay(11, "p2"), look("x", "l1")]),
+          ModelScripted.calls([pay(1, "p1")]),
+          ModelScripted.text("done")
+        ]))
+      )
+    })
+
+    it.effect("that were given hold, whatever the Effect would ask for at the resume", () => {
+      let needs = true
+      const agent = Agent.make({
+        name: "changing",
+        toolkit: kit,
+        toolOptions: { pay: { needsApproval: () => Effect.sync(() => needs) } }
+      })
+      return Effect.gen(function*() {
+        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, agent, "go"))
+        needs = false
+        const result = yield* resumeAs(way, agent, waiting.state, [Approval.reject(waiting.approvals[0]!)])
+        assert.match(String(outputs(result.items)["p1"]), /not executed/)
+        assert.deepStrictEqual(yield* ran, [])
+      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")])))
+    })
+
+    it.effect("reject: the model is told that nothing was executed, and why", () =>
+      Effect.gen(function*() {
+        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go"))
+        yield* resumeAs(way, cashier, waiting.state, [
+          Approval.reject(waiting.approvals[0]!, { reason: "Too much." })
+        ])
+        assert.deepStrictEqual(yield* ran, [])
+        const input = (yield* ModelScripted.requests)[1]!.input as ReadonlyArray<Item.Item>
+        assert.deepStrictEqual(outputs(input), {
+          p1: `Error: Tool "pay" was not executed: the call was rejected. Too much.`
+        })
+      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")]))))
+
+    for (const isApproved of [true, false]) {
+      it.effect(`always ${isApproved ? "approve" : "reject"} stands for the rest of the run and no longer`, () =>
+        Effect.gen(function*() {
+          const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go"))
+          const decide = isApproved ? Approval.approve : Approval.reject
+          const result = yield* resumeAs(way, cashier, waiting.state, [decide(waiting.approvals[0]!, { always: true })])
+          assert.deepStrictEqual(yield* ran, isApproved ? ["pay 1", "pay 2", "pay 3"] : [])
+          assert.strictEqual(Object.keys(outputs(result.items)).length, 3)
+          yield* reasonOf("ApprovalRequired", runAs(way, cashier, "another run"))
+        }).pipe(Effect.provide(world([
+          ModelScripted.calls([pay(1, "p1")]),
+          ModelScripted.calls([pay(2, "p2"), pay(3, "p3")]),
+          ModelScripted.text("done"),
+          ModelScripted.calls([pay(4, "p4")])
+        ]))))
+    }
+
+    it.effect("several pauses in one run, and decisions about some of the calls only", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const first = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go", options))
+        assert.deepStrictEqual(first.approvals.map(({ id }) => id), ["p1", "p2"])
+        const second = yield* reasonOf(
+          "ApprovalRequired",
+          resumeAs(way, cashier, first.state, [Approval.approve(first.approvals[1]!)], options)
+        )
+        assert.deepStrictEqual(second.approvals, [first.approvals[0]!])
+        assert.deepStrictEqual(yield* ran, ["pay 2"])
+        yield* reasonOf(
+          "ConversationMoved",
+          resumeAs(way, cashier, first.state, [Approval.approve(first.approvals[0]!)], options)
+        )
+        yield* reasonOf(
+          "StateMismatch",
+          resumeAs(
+            way,
+            cashier,
+            second.state,
+            first.approvals.map((one) => Approval.approve(one)),
+            options
+          )
+        )
+        assert.deepStrictEqual(yield* ran, ["pay 2"])
+        const third = yield* reasonOf(
+          "ApprovalRequired",
+          resumeAs(way, cashier, second.state, [Approval.reject(second.approvals[0]!)], options)
+        )
+        assert.deepStrictEqual(third.approvals.map(({ id }) => id), ["p3"])
+        assert.strictEqual(third.state.runId, first.state.runId)
+        assert.strictEqual(third.state.turns, 1)
+        yield* resumeAs(way, cashier, third.state, [Approval.approve(third.approvals[0]!)], options)
+        assert.deepStrictEqual(yield* ran, ["pay 2", "pay 3"])
+        const items = yield* checkStored("c")
+        assert.deepStrictEqual(Object.keys(outputs(items)).sort(), ["p1", "p2", "p3"])
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([pay(1, "p1"), pay(2, "p2")]),
+        ModelScripted.calls([pay(3, "p3")]),
+        ModelScripted.text("done")
+      ]))))
+
+    it.effect("decisions and states that do not fit are refused before any handler", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const { approvals: [approval], state } = yield* reasonOf(
+          "ApprovalRequired",
+          runAs(way, cashier, "go", options)
+        )
+        const yes = Approval.approve(approval!)
+        const refused = (decisions: ReadonlyArray<Approval.Decision>, changed: object = options, agent = cashier) =>
+          reasonOf("StateMismatch", resumeAs(way, agent as any, state, decisions, changed))
+        assert.match((yield* refused([{ ...yes, argumentsHash: "0".repeat(64) }])).description, /other arguments/)
+        assert.match((yield* refused([{ ...yes, id: "p9" }])).description, /no call "p9"/)
+        assert.match((yield* refused([yes, yes])).description, /two decisions/)
+        assert.match((yield* refused([yes], { conversationId: "d" })).description, /conversation "c".*conversation "d"/)
+        assert.match((yield* refused([yes], {})).description, /no conversation/)
+        const other = Agent.make({ name: "other", toolkit: kit })
+        assert.match((yield* refused([yes], options, other)).description, /"cashier".*"other"/)
+        assert.deepStrictEqual(yield* ran, [])
+        // None of the refusals has used the state up.
+        yield* resumeAs(way, cashier, state, [yes], options)
+        assert.deepStrictEqual(yield* ran, ["pay 1"])
+      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")]))))
+
+    it.effect("a conversation that moved on meanwhile is refused before any handler, or appended to when asked", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go", options))
+        const yes = [Approval.approve(waiting.approvals[0]!)]
+        yield* runAs(way, cashier, "meanwhile", options)
+        const moved = yield* reasonOf("ConversationMoved", resumeAs(way, cashier, waiting.state, yes, options))
+        assert.deepStrictEqual(moved.state, waiting.state)
+        assert.deepStrictEqual(yield* ran, [])
+        yield* resumeAs(way, cashier, waiting.state, yes, { ...options, onMoved: "append" })
+        assert.deepStrictEqual(yield* ran, ["pay 1"])
+        const items = yield* checkStored("c")
+        assert.deepStrictEqual(
+          items.filter(Item.isMessage).map((item) => Item.text(item)),
+          ["meanwhile", "hello", "go", "done"]
+        )
+        yield* reasonOf(
+          "ConversationMoved",
+          resumeAs(way, cashier, waiting.state, yes, { ...options, onMoved: "append" })
+        )
+        assert.deepStrictEqual(yield* ran, ["pay 1"])
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([pay(1, "p1")]),
+        ModelScripted.text("hello"),
+        ModelScripted.text("done")
+      ]))))
+
+    it.effect("a state is resumed once, at the same time in one process too", () =>
+      Effect.gen(function*() {
+        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go", { conversationId: "c" }))
+        const resume = Effect.result(
+          resumeAs(way, cashier, waiting.state, [Approval.approve(waiting.approvals[0]!)], {
+            conversationId: "c",
+            onConflict: "wait"
+          })
+        )
+        const both = yield* Effect.all([resume, resume], { concurrency: 2 })
+        assert.deepStrictEqual(both.map(({ _tag }) => _tag).sort(), ["Failure", "Success"])
+        for (const one of both) {
+          if (one._tag === "Failure") assert.strictEqual((one.failure as any).reason._tag, "ConversationMoved")
+        }
+        assert.deepStrictEqual(yield* ran, ["pay 1"])
+        yield* checkStored("c")
+      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")]))))
+
+    it.effect("a journal that answers makes the run go on without stopping", () => {
+      const asked: Array<readonly [string, Approval.Approval]> = []
+      const journal: RunJournal.RunJournal = {
+        step: (_run, _schemas, effect) => effect,
+        signal: ((run: { readonly name: string }, _schemas: unknown, approval: Approval.Approval) =>
+          Effect.sync(() => {
+            asked.push([run.name, approval])
+            return Option.some(approval.callId === "p1" ? Approval.approve(approval) : Approval.reject(approval))
+          })) as any
+      }
+      return Effect.gen(function*() {
+        const result = yield* runAs(way, cashier, "go")
+        assert.strictEqual(result.finalOutput, "done")
+        assert.deepStrictEqual(yield* ran, ["pay 1"])
+        assert.deepStrictEqual(asked.map(([name]) => name), ["approval/1/p1", "approval/1/p2"])
+        assert.match(String(outputs(result.items)["p2"]), /not executed/)
+      }).pipe(
+        Effect.provideService(RunJournal.RunJournal, journal),
+        Effect.provide(world([ModelScripted.calls([pay(1, "p1"), pay(2, "p2")]), ModelScripted.text("done")]))
+      )
+    })
+
+    it.effect("a run that was stopped goes on with the next turn", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const stopped = yield* reasonOf(
+          "Stopped",
+          runAs(way, cashier, "go", { ...options, stopAfterTurn: Effect.succeed(true) })
+        )
+        assert.strictEqual(stopped.turn, 1)
+        const result = yield* resumeAs(way, cashier, stopped.state, [], options)
+        assert.strictEqual(result.turns, 2)
+        assert.deepStrictEqual(yield* ran, ["look x"])
+        assert.deepStrictEqual(yield* checkStored("c"), result.items)
+        yield* reasonOf("ConversationMoved", resumeAs(way, cashier, stopped.state, [], options))
+      }).pipe(Effect.provide(world([ModelScripted.calls([look("x", "l1")]), ModelScripted.text("done")]))))
+
+    it.effect("a run that had too few turns goes on when it is given more", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const exceeded = yield* reasonOf("MaxTurnsExceeded", runAs(way, cashier, "go", { ...options, maxTurns: 1 }))
+        const again = yield* reasonOf("MaxTurnsExceeded", resumeAs(way, cashier, exceeded.state, [], options))
+        assert.deepStrictEqual(again.state, exceeded.state)
+        const result = yield* resumeAs(way, cashier, exceeded.state, [], { ...options, maxTurns: 2 })
+        assert.strictEqual(result.finalOutput, "done")
+        assert.deepStrictEqual(yield* ran, ["look x"])
+        yield* checkStored("c")
+      }).pipe(Effect.provide(world([ModelScripted.calls([look("x", "l1")]), ModelScripted.text("done")]))))
+
+    it.effect("a model that fails after a resume has used nothing up: the same state goes on", () =>
+      Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const stopped = yield* reasonOf(
+          "Stopped",
+          runAs(way, cashier, "go", { ...options, stopAfterTurn: Effect.succeed(true) })
+        )
+        const failure = yield* Effect.flip(resumeAs(way, cashier, stopped.state, [], options))
+        assert.isTrue(ModelError.isModelError(failure))
+        const result = yield* resumeAs(way, cashier, stopped.state, [], options)
+        assert.strictEqual(result.finalOutput, "done")
+        assert.deepStrictEqual(yield* ran, ["look x"])
+        yield* checkStored("c")
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([look("x", "l1")]),
+        ModelScripted.fail(new ModelError.Transport({ description: "gone" })),
+        ModelScripted.text("done")
+      ]))))
+  })
+}
+
+const program = fileURLToPath(new URL("./fixtures/approving.ts", import.meta.url))
+
+const child = (args: ReadonlyArray<string>) =>
+  new Promise<{ readonly code: number | null; readonly out: string }>((resolve) => {
+    const process_ = spawn(process.execPath, ["--conditions=agent-layers:source", "--no-warnings", program, ...args], {
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    let out = ""
+    process_.stdout.setEncoding("utf8").on("data", (chunk: string) => out += chunk)
+    process_.on("close", (code) => resolve({ code, out: out.trim() }))
+  })
+
+describe("approvals over an SQLite file", () => {
+  for (const way of ways) {
+    it(`${way}: approved, written down, resumed by a new process, and one more turn`, () =>
+      inFolder(async (folder) => {
+        const first = await child([folder, way, "ask"])
+        assert.deepStrictEqual(first, { code: 0, out: "ApprovalRequired p1" })
+        const second = await child([folder, way, "approve"])
+        assert.deepStrictEqual(second, { code: 0, out: "done" })
+        const third = await child([folder, way, "chat"])
+        assert.deepStrictEqual(third, { code: 0, out: "chatted" })
+        assert.deepStrictEqual(readFileSync(join(folder, "ran"), "utf8").trim().split("\n"), ["look x", "pay 5"])
+        await Effect.runPromise(
+          checkStored("c").pipe(
+            Effect.map((items) => assert.strictEqual(items.filter(Item.isFunctionCall).length, 2)),
+            Effect.provide(SessionSqlite.layer({ filename: join(folder, "chat.db") })),
+            Effect.orDie
+          ) as Effect.Effect<void>
+        )
+      }))
+  }
+
+  it("resumed by two processes at the same time runs the handler once", () =>
+    inFolder(async (folder) => {
+      await child([folder, "run", "ask"])
+      writeFileSync(join(folder, "slow"), "")
+      const both = await Promise.all([child([folder, "run", "approve"]), child([folder, "stream", "approve"])])
+      assert.deepStrictEqual(both.map(({ out }) => out).sort(), ["ConversationMoved", "done"])
+      assert.deepStrictEqual(readFileSync(join(folder, "ran"), "utf8").trim().split("\n"), ["look x", "pay 5"])
+    }))
+
+  it("resumed by two runtimes at the same time runs the handler once", () =>
+    inFolder(async (folder) => {
+      const filename = join(folder, "chat.db")
+      const done: Array<string> = []
+      const counted = kit.toLayer({
+        pay: ({ amount }) => Effect.as(Effect.sync(() => done.push(`pay ${amount}`)), "paid"),
+        look: () => Effect.succeed("seen")
+      })
+      const runtime = <A>(effect: Effect.Effect<A, any, any>, script: ModelScripted.Script) =>
+        Effect.runPromise(
+          Effect.provide(effect, [
+            counted,
+            ModelScripted.layer(script),
+            SessionSqlite.layer({ filename })
+          ]) as Effect.Effect<A>
+        )
+      const waiting = await runtime(
+        reasonOf("ApprovalRequired", Runner.run(cashier, "go", { conversationId: "c" })),
+        [ModelScripted.calls([pay(1, "p1")])]
+      )
+      const resume = () =>
+        runtime(
+          Effect.match(
+            Runner.resume(cashier, waiting.state, [Approval.approve(waiting.approvals[0]!)], { conversationId: "c" }),
+            { onFailure: (error) => (error as any).reason._tag as string, onSuccess: (result) => result.finalOutput }
+          ),
+          () => ModelScripted.text("done")
+        )
+      assert.deepStrictEqual((await Promise.all([resume(), resume()])).sort(), ["ConversationMoved", "done"])
+      assert.strictEqual(await resume(), "ConversationMoved")
+      assert.deepStrictEqual(done, ["pay 1"])
+    }))
+})
