@@ -1,11 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { RunEvent } from "agent-layers"
 import {
   Agent,
+  Approval,
+  Handoff,
   History,
   Item,
   ModelError,
   ModelScripted,
+  RunError,
   Runner,
+  RunState,
   Session,
   SessionMemory,
   ToolContext
@@ -19,8 +24,35 @@ const Act = Tool.make("act", {
   success: Schema.String,
   failure: Schema.String
 })
-const kit = Toolkit.make(Act)
-const agent = Agent.make({ name: "actor", toolkit: kit })
+const Erase = Tool.make("erase", { success: Schema.String, needsApproval: true })
+const kit = Toolkit.make(Act, Erase)
+/** Two agents of one name that hand off to each other. */
+const agent: Agent.Agent<string, never, Tool.HandlersFor<typeof kit.tools>> = Agent.make({
+  name: "actor",
+  toolkit: kit,
+  handoffs: () => [Handoff.to(other, { toolName: "swap" })]
+})
+const other: typeof agent = Agent.make({
+  name: "actor",
+  toolkit: kit,
+  handoffs: () => [Handoff.to(agent, { toolName: "swap" })]
+})
+
+/** What the random scripts came to, so that a campaign that reaches nothing fails. */
+const reached = { finishedAfterApproval: 0, handedOff: 0 }
+
+/** Decides at random, some of the calls or all, after the state went through text. */
+const decideAtRandom = (reason: RunError.ApprovalRequired) =>
+  Effect.gen(function*() {
+    const state = yield* RunState.deserialise(yield* RunState.serialise(reason.state))
+    const decisions: Array<Approval.Decision> = []
+    for (const approval of reason.approvals) {
+      const kind = yield* Random.nextIntBetween(0, 4)
+      if (kind === 0 && decisions.length > 0) continue
+      decisions.push(kind === 1 ? Approval.reject(approval, { reason: "no" }) : Approval.approve(approval))
+    }
+    return { state, decisions }
+  })
 
 const pick = <A>(values: ReadonlyArray<A>) =>
   Effect.map(Random.nextIntBetween(0, values.length - 1), (index) => values[index]!)
@@ -28,7 +60,7 @@ const pick = <A>(values: ReadonlyArray<A>) =>
 const randomCall = (turn: number, index: number) =>
   Effect.gen(function*() {
     const callId = `call-${turn}-${index}`
-    const name = yield* pick(["act", "act", "act", "unknown"])
+    const name = yield* pick(["act", "act", "act", "erase", "erase", "swap", "unknown"])
     const args = yield* pick([`{"how":"well"}`, `{"how":"badly"}`, `{"how":"slowly"}`, `{"how":"never"}`, `{"how`, ""])
     return { name, arguments: args, callId }
   })
@@ -52,12 +84,15 @@ const randomTurn = (turn: number) =>
 const conversation = (seed: number) =>
   Effect.gen(function*() {
     const ran = new Map<string, number>()
+    const count = Effect.gen(function*() {
+      const { idempotencyKey } = yield* ToolContext.ToolContext
+      ran.set(idempotencyKey, (ran.get(idempotencyKey) ?? 0) + 1)
+    })
     const handlers = kit.toLayer({
+      erase: () => Effect.as(count, "erased"),
       act: ({ how }) =>
         Effect.gen(function*() {
-          const { callId, runId } = yield* ToolContext.ToolContext
-          const key = `${runId}/${callId}`
-          ran.set(key, (ran.get(key) ?? 0) + 1)
+          yield* count
           if (how === "badly") return yield* Effect.fail("went badly")
           if (how === "slowly") { for (let n = 0; n < 5; n++) yield* Effect.yieldNow }
           return "went well"
@@ -72,15 +107,35 @@ const conversation = (seed: number) =>
       let terminal = 0
       let committed: number | undefined
       const before = (yield* session.loadItems("c")).version
-      const whole = Stream.runForEach(
-        Runner.stream(agent, `question ${run}`, { conversationId: "c", maxTurns: 4 }),
-        (event) =>
+      const listen = <E, R>(stream: Stream.Stream<RunEvent.RunEvent<string>, E, R>) =>
+        Stream.runForEach(stream, (event) =>
           Effect.sync(() => {
             assert.strictEqual(terminal, 0, "an event after the terminal one")
             if (event._tag === "Completed") terminal++
+            if (event._tag === "Completed" && hasResumed) reached.finishedAfterApproval++
+            if (event._tag === "HandedOff") reached.handedOff++
             if (event._tag === "Committed") committed = event.version
-          })
-      ).pipe(Effect.provide(handlers), Effect.provide(ModelScripted.layer(script)))
+          }))
+      let hasResumed = false
+      const goOn = (error: unknown): Effect.Effect<void, unknown, any> =>
+        RunError.isRunError(error) && error.reason._tag === "ApprovalRequired"
+          ? Effect.flatMap(
+            Effect.tap(decideAtRandom(error.reason), () => Effect.sync(() => hasResumed = true)),
+            ({ decisions, state }) =>
+              Effect.catch(
+                listen(Runner.resumeStream(agent, state, decisions, { conversationId: "c" })) as Effect.Effect<
+                  void,
+                  unknown
+                >,
+                goOn
+              )
+          )
+          : Effect.fail(error)
+      const whole = listen(Runner.stream(agent, `question ${run}`, { conversationId: "c", maxTurns: 4 })).pipe(
+        Effect.catch(goOn),
+        Effect.provide(handlers),
+        Effect.provide(ModelScripted.layer(script))
+      )
       const fiber = yield* Effect.forkChild(Effect.exit(whole))
       if (yield* Random.nextBoolean) {
         const steps = yield* Random.nextIntBetween(0, 120)
@@ -107,5 +162,7 @@ describe("random conversations", () => {
   it.live("are stored valid, run no handler twice, and end once", () =>
     Effect.gen(function*() {
       for (let seed = 0; seed < campaign(150, 5_000); seed++) yield* conversation(seed)
+      assert.isAbove(reached.finishedAfterApproval, 5)
+      assert.isAbove(reached.handedOff, 5)
     }), campaign(30_000, 240_000))
 })
