@@ -50,6 +50,26 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     /POST \/runs\/stream: RunStarted TurnStarted (TextDelta ){5}ItemDone Committed Completed/,
     "a client left after the first TextDelta: its model request was aborted"
   ],
+  handoffs: [
+    `agent1 -->|"transfer_to_refunds"| agent2`,
+    "refund asked for: it leaks",
+    "refunds: 42 euros back for A-71",
+    "calendar: see you on 2026-11-27T15:00:00.000Z",
+    "desk: You are welcome."
+  ],
+  approval: [
+    /^paid 5 to Eve\n2 wait\naltered: NotAuthentic$/m,
+    `pay({"to":"Ada","euros":80})? yes`,
+    `pay({"to":"Bob","euros":90})? no`,
+    /^paid 80 to Ada\n {2}-> paid\n {2}-> paid\n {2}-> Error: .* Bob is paid already$/m,
+    "Eve and Ada are paid; Bob was already."
+  ],
+  guardrails: [
+    /^ {2}input no secrets: passed\n {2}toolOutput no cards: rejected\n {2}output polite: passed$/m,
+    "Who is a customer? We have one: Ada.",
+    `What is her password? Guardrail "no secrets" tripped on the input of agent "clerk"`,
+    `Who am I? Guardrail "polite" tripped on the output of agent "clerk"`
+  ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
     "came back, and heard: TextDelta TextDelta TextDelta TextDelta ItemDone Committed Completed",
