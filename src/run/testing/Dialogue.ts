@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as ModelScripted from "../../layers/model/ModelScripted.ts"
 import type { Item } from "../../services/Item.ts"
 import type { ModelError, ModelErrorReason } from "../../services/ModelError.ts"
+import { ModelProvider } from "../../services/ModelProvider.ts"
 import type { Session } from "../../services/Session.ts"
 import type { SessionError } from "../../services/SessionError.ts"
 import type { Agent } from "../Agent.ts"
@@ -166,7 +167,7 @@ export const play = <Output, E, R>(
 ): Effect.Effect<
   Played<Output>,
   RunError | ModelError | SessionError | E,
-  Session | Exclude<R, ModelScripted.ModelScripted>
+  Session | R
 > => {
   const conversationId = options.conversationId ?? "dialogue"
   const script = lines.flatMap((line) => line._tag === "Model" ? [line.step] : [])
@@ -191,10 +192,11 @@ export const play = <Output, E, R>(
       )
     )
   }
-  return Effect.gen(function*() {
+  return Effect.scoped(Effect.gen(function*() {
     const scenes = scenesOf(lines)
     if (scenes === undefined || scenes.length === 0) return yield* wrong("the first line must be the user's")
-    const results = yield* Effect.forEach(scenes, playScene)
-    return { results, last: results[results.length - 1]!, requests: yield* ModelScripted.requests }
-  }).pipe(Effect.provide(ModelScripted.layer(script))) as Effect.Effect<any, any, any>
+    const scripted = yield* ModelScripted.make(script)
+    const results = yield* Effect.provideService(Effect.forEach(scenes, playScene), ModelProvider, scripted.provider)
+    return { results, last: results[results.length - 1]!, requests: yield* scripted.requests }
+  })) as Effect.Effect<any, any, any>
 }
