@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Agent,
   Approval,
+  Guardrail,
   History,
   Item,
   ModelError,
@@ -392,6 +393,35 @@ for (const way of ways) {
         assert.deepStrictEqual(yield* ran, ["look x"])
         yield* checkStored("c")
       }).pipe(Effect.provide(world([ModelScripted.calls([look("x", "l1")]), ModelScripted.text("done")]))))
+
+    it.effect("a run that an input guardrail stopped is checked again", () => {
+      const checked: Array<number> = []
+      let trips = true
+      const guarded = Agent.make({
+        name: "guarded",
+        inputGuardrails: [
+          Guardrail.input({
+            name: "polite",
+            mode: "blocking",
+            check: ({ input }) =>
+              Effect.sync(() => {
+                checked.push(input.length)
+                return trips ? Guardrail.trip() : Guardrail.pass()
+              })
+          })
+        ]
+      })
+      return Effect.gen(function*() {
+        const options = { conversationId: "c" }
+        const first = yield* reasonOf("GuardrailTripped", runAs(way, guarded, "go", options))
+        yield* reasonOf("GuardrailTripped", resumeAs(way, guarded, first.state, [], options))
+        trips = false
+        const result = yield* resumeAs(way, guarded, first.state, [], options)
+        assert.strictEqual(result.finalOutput, "done")
+        assert.deepStrictEqual(checked, [1, 1, 1])
+        assert.strictEqual((yield* ModelScripted.requests).length, 1)
+      }).pipe(Effect.provide(world([ModelScripted.text("done")])))
+    })
 
     it.effect("a model that fails after a resume has used nothing up: the same state goes on", () =>
       Effect.gen(function*() {

@@ -202,7 +202,7 @@ const again = Effect.fnUntraced(function*(
     agentKey: state.agent,
     items,
     view: state.view === undefined ? items : state.view.slice(),
-    input: [],
+    input: state.turns === 0 ? state.items.slice(state.items.length - state.uncommitted) : [],
     uncommitted: items.length - state.uncommitted,
     version,
     state
@@ -274,7 +274,8 @@ export const prepare = Effect.fnUntraced(function*(
     decisions: new Map(origin._tag === "Fresh" ? [] : origin.decisions.map((decision) => [decision.id, decision])),
     resumes: state === undefined ? 0 : state.resumes + (openTurn === undefined ? 0 : 1),
     openTurn,
-    isUnchecked: state === undefined,
+    // What stopped before its first answer was in may have stopped at a check.
+    isUnchecked: state === undefined || (state.turns === 0 && openTurn === undefined),
     input
   }
   return run
