@@ -45,6 +45,11 @@ const PostRun = HttpRouter.add(
     ),
     Effect.catchReason(
       "RunError",
+      "ConversationBusy",
+      (busy) => HttpServerResponse.json({ error: busy.message }, { status: 409 })
+    ),
+    Effect.catchReason(
+      "RunError",
       "InvalidOptions",
       (invalid) => HttpServerResponse.json({ error: invalid.message }, { status: 400 })
     ),

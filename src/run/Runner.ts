@@ -76,11 +76,14 @@ export const stream: {
 
 /**
  * Goes on with a run that was stopped short, from the state in its error: after decisions about calls that wait for
- * approval, after `Stopped`, or after a failure. Calls without a decision stop it again. The run keeps its id and its
+ * approval, after `Stopped`, or after another `RunError` with a state. (After a `ModelError` or a crash the session has
+ * every finished turn: `Runner.run(agent, [], { conversationId })`.) Calls without a decision stop it again. The run keeps its id and its
  * turns; options are given anew.
  *
  * Where a Session with versions keeps the conversation, a state with calls that wait is taken up once: a second resume
- * gets `ConversationMoved` before any tool runs, in this process or another.
+ * gets `ConversationMoved` before any tool runs, in this process or another (`ConversationBusy` while the first still
+ * runs in this process). A process that is killed after it took a state up leaves it taken: whether the approved tools
+ * have run is then not known, and they are not run again.
  *
  * @category running
  * @since 0.1.0

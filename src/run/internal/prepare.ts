@@ -10,7 +10,6 @@ import type { Model } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import { RunJournal } from "../../services/RunJournal.ts"
 import { Session } from "../../services/Session.ts"
-import type { SessionError } from "../../services/SessionError.ts"
 import { isSessionError } from "../../services/SessionError.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
@@ -155,11 +154,14 @@ const claim = Effect.fnUntraced(function*(
 })
 
 /** Leaves no trace of the claims; that they were made stays known. */
-export const releaseClaims = (run: Run): Effect.Effect<void, SessionError> =>
-  run.resumes === 0 || run.session === undefined || !run.session.capabilities.versions ||
-    !run.session.capabilities.anyItem
-    ? Effect.void
-    : run.session.clear(claimOf(run.id))
+export const releaseClaims = (run: Run): Effect.Effect<void> => {
+  const { session } = run
+  if (session === undefined || !session.capabilities.versions || !session.capabilities.anyItem) return Effect.void
+  return Effect.catch(
+    session.clear(claimOf(run.id)),
+    (error) => Effect.logWarning("The claim of a resumed run stays in the session", error)
+  )
+}
 
 const again = Effect.fnUntraced(function*(
   beginning: Beginning,

@@ -188,12 +188,21 @@ const turns = Effect.fnUntraced(function*(run: Run) {
   return yield* exceeded(run)
 })
 
+/** Its state may be resumed once more, which counts the claims. */
+const isSuspended = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) &&
+  exit.cause.reasons.some((reason) =>
+    Cause.isFailReason(reason) && RunError.isRunError(reason.error) && "state" in reason.error.reason
+  )
+
 const loop = Effect.fnUntraced(function*(run: Run) {
   yield* hook(run, ({ onAgentStart }) => onAgentStart?.(hookContext(run)))
-  const { finalOutput } = yield* run.options.recover === undefined
+  const answered = run.options.recover === undefined
     ? turns(run)
     : Effect.catch(turns(run), (error) => recover(run, error))
-  yield* releaseClaims(run)
+  const { finalOutput } = yield* run.resumes === 0
+    ? answered
+    : Effect.onExit(answered, (exit) => isSuspended(exit) ? Effect.void : releaseClaims(run))
   yield* maintain(run)
   yield* hook(run, ({ onRunEnd }) => onRunEnd?.(hookContext(run), finalOutput))
   return resultOf(run, finalOutput)
