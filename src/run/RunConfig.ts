@@ -49,7 +49,7 @@ export interface Hooks<out E = never, out R = never> {
   readonly onTurnStart?: ((context: HookContext) => Effect.Effect<void, E, R>) | undefined
   readonly onModelStart?: ((context: HookContext, request: ModelRequest) => Effect.Effect<void, E, R>) | undefined
   readonly onModelEnd?: ((context: HookContext, response: ModelResponse) => Effect.Effect<void, E, R>) | undefined
-  /** A tool is about to run, or an agent about to be called; not for calls that are refused. */
+  /** The model called a tool or an agent: before it is looked at whether the call may run. */
   readonly onToolStart?: ((context: HookContext, call: FunctionCall) => Effect.Effect<void, E, R>) | undefined
   readonly onToolEnd?:
     | ((context: HookContext, call: FunctionCall, output: Item) => Effect.Effect<void, E, R>)

@@ -151,6 +151,8 @@ for (const way of ways) {
         const reason = reasonOf(yield* Effect.exit(runAs(way, twice, "Go")))
         assert.strictEqual(reason._tag, "InvalidOptions")
         assert.include(reason.message, `called "transfer_to_refunds"`)
+        const before = Agent.make({ name: "Before", handoffs: [twice] })
+        assert.strictEqual(reasonOf(yield* Effect.exit(runAs(way, before, "Go")))._tag, "InvalidOptions")
       }).pipe(Effect.provide(ModelScripted.layer([]))))
   })
 }

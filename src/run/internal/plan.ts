@@ -257,5 +257,17 @@ export const agentsOf = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => {
   return found
 }
 
+const refusals = new WeakMap<Agent.Any, { readonly reason: string | undefined }>()
+
+/** Why a run of the agent, or of one that it may come to, would go wrong. */
+export const refusalOf = (root: Agent.Any): string | undefined => {
+  let refusal = refusals.get(root)
+  if (refusal === undefined) {
+    const plans = Array.from(agentsOf(root).values(), planOf)
+    refusals.set(root, refusal = { reason: plans.find(({ refused }) => refused !== undefined)?.refused })
+  }
+  return refusal.reason
+}
+
 export const keyOf = (root: Agent.Any, agent: Agent.Any): string =>
   agent === root ? agent.name : Array.from(agentsOf(root)).find(([, other]) => other === agent)?.[0] ?? agent.name

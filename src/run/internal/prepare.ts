@@ -19,7 +19,7 @@ import type { RunErrorReason } from "../RunError.ts"
 import { ConversationMoved, InvalidOptions, RunError, StateMismatch } from "../RunError.ts"
 import type { RequestUsage, RunState } from "../RunState.ts"
 import { misfit } from "./approve.ts"
-import { agentsOf, planOf } from "./plan.ts"
+import { agentsOf, planOf, refusalOf } from "./plan.ts"
 import { mergeSettings } from "./settings.ts"
 import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
 import { addUsage } from "./state.ts"
@@ -217,7 +217,7 @@ export const prepare = Effect.fnUntraced(function*(
   origin: Origin
 ): Effect.fn.Return<Run, unknown, ModelProvider> {
   const { agent: root, conversationId, emit, id, options, outer, session } = beginning
-  const wrong = invalid(options) ?? planOf(root).refused
+  const wrong = invalid(options) ?? refusalOf(root)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
   const context = yield* Effect.context<ModelProvider>()
   const findModel = (name: string | undefined): Effect.Effect<Model, ModelError> =>
