@@ -178,6 +178,25 @@ for (const way of ways) {
       ]))
     })
 
+    it.effect("of tools that reject a call give no final answer", () => {
+      const { handlers } = counted()
+      const no = Guardrail.toolInput({ name: "no", check: () => Effect.succeed(Guardrail.reject("Not that.")) })
+      const agent = Agent.make({
+        name: "a",
+        toolkit: kit,
+        toolUse: "stopOnFirst",
+        toolOptions: { erase: { inputGuardrails: [no] } }
+      })
+      return Effect.gen(function*() {
+        assert.strictEqual((yield* runAs(way, agent, "go")).finalOutput, "I may not.")
+      }).pipe(
+        Effect.provide([
+          handlers,
+          ModelScripted.layer([ModelScripted.toolCall("erase"), ModelScripted.text("I may not.")])
+        ])
+      )
+    })
+
     it.effect("of the input are not run after a handoff", () =>
       Effect.gen(function*() {
         const second = Agent.make({

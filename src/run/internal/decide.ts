@@ -99,7 +99,13 @@ const chosen = (run: Run, answers: ReadonlyArray<Answer>): Option.Option<unknown
   if (toolUse === "runAgain") return Option.none()
   if (typeof toolUse === "function") return toolUse(answers)
   const names = toolUse === "stopOnFirst" ? undefined : toolUse.stopAt
-  const answer = answers.find(({ isFailure, tool }) => !isFailure && (names === undefined || names.includes(tool)))
+  const isRejected = (callId: string) =>
+    run.guardrails.some((result) =>
+      result.callId === callId && result.kind === "toolInput" && result.outcome === "rejected"
+    )
+  const answer = answers.find(({ callId, isFailure, tool }) =>
+    !isFailure && (names === undefined || names.includes(tool)) && !isRejected(callId)
+  )
   return answer === undefined ? Option.none() : Option.some(answer)
 }
 
