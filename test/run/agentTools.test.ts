@@ -1,33 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Agent, Approval, Item, ModelError, ModelScripted, RunError, Runner, RunState } from "agent-layers"
+import { Agent, Approval, Item, ModelError, ModelScripted, Runner } from "agent-layers"
 import type { RunEvent } from "agent-layers/run/RunEvent"
-import { Context, Effect, Layer, Schema, Stream } from "effect"
-import { Tool, Toolkit } from "effect/ai"
-import type { Way } from "./support.ts"
-import { runAs, ways } from "./support.ts"
-
-const Pay = Tool.make("pay", {
-  parameters: Schema.Struct({ amount: Schema.Number }),
-  success: Schema.String,
-  needsApproval: true
-})
-const Look = Tool.make("look", { parameters: Schema.Struct({ at: Schema.String }), success: Schema.String })
-const kit = Toolkit.make(Pay, Look)
-
-class Ran extends Context.Service<Ran, Array<string>>()("test/Ran") {}
-const ran = Ran.use((list) => Effect.succeed(list.slice()))
-
-const handlers = kit.toLayer(Ran.use((list) =>
-  Effect.succeed({
-    pay: ({ amount }: { readonly amount: number }) =>
-      Effect.as(Effect.sync(() => list.push(`pay ${amount}`)), `paid ${amount}`),
-    look: ({ at }: { readonly at: string }) =>
-      at === "bug" ? Effect.die("a bug") : Effect.as(Effect.sync(() => list.push(`look ${at}`)), `saw ${at}`)
-  })
-))
-
-const world = (script: ModelScripted.Script) =>
-  handlers.pipe(Layer.provideMerge(Layer.sync(Ran, () => [])), Layer.merge(ModelScripted.layer(script)))
+import { Effect, Stream } from "effect"
+import { kit, look, outputs, pay, ran, reasonOf, resumeAs, runAs, ways, world } from "./support.ts"
 
 /** Each calls the next one, as `ask`; all have one name and one toolkit. */
 const nested = (depth: number, maxTurns?: number): Agent.Agent<string, any, any> =>
@@ -40,35 +15,6 @@ const nested = (depth: number, maxTurns?: number): Agent.Agent<string, any, any>
   }) as Agent.Agent<string, any, any>
 
 const ask = (callId: string, input = "go") => ({ name: "ask", arguments: { input }, callId })
-const pay = (amount: number, callId: string) => ({ name: "pay", arguments: { amount }, callId })
-const look = (at: string, callId: string) => ({ name: "look", arguments: { at }, callId })
-
-const resumeAs = (
-  way: Way,
-  agent: Agent.Agent<string, any, any>,
-  state: RunState.RunState,
-  decisions: ReadonlyArray<Approval.Decision>
-) =>
-  Effect.gen(function*() {
-    // A state is good for another process too.
-    const read = yield* RunState.deserialise(yield* RunState.serialise(state))
-    if (way === "run") return yield* Runner.resume(agent, read, decisions)
-    const last = (yield* Stream.runCollect(Runner.resumeStream(agent, read, decisions))).at(-1)
-    return last?._tag === "Completed" ? last.result : yield* Effect.die("no terminal event")
-  })
-
-const reasonOf = <Tag extends RunError.RunErrorReason["_tag"]>(
-  tag: Tag,
-  effect: Effect.Effect<unknown, any, any>
-): Effect.Effect<Extract<RunError.RunErrorReason, { readonly _tag: Tag }>, never, any> =>
-  Effect.map(Effect.orDie(Effect.flip(effect)), (error: any) => {
-    assert.strictEqual(error?.reason?._tag, tag, String(error))
-    return error.reason
-  })
-
-const outputs = (items: ReadonlyArray<Item.Item>) =>
-  Object.fromEntries(items.filter(Item.isFunctionCallOutput).map((item) => [item.call_id, item.output]))
-
 const leaves = (event: RunEvent<unknown>): ReadonlyArray<readonly [string, string]> =>
   event._tag === "Nested" ? [[event.path.join("/"), event.event._tag]] : [["", event._tag]]
 

@@ -7,91 +7,20 @@ import {
   Item,
   ModelError,
   ModelScripted,
-  RunError,
   RunJournal,
   Runner,
-  RunState,
-  Session,
-  SessionMemory
+  Session
 } from "agent-layers"
 import * as SessionSqlite from "agent-layers/layers/session/SessionSqlite"
-import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
-import { Tool, Toolkit } from "effect/ai"
+import { Context, Effect, Option, Stream } from "effect"
 import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Way } from "./support.ts"
-import { runAs, ways } from "./support.ts"
+import { kit, look, outputs, pay, ran, reasonOf, resumeAs, runAs, ways, world } from "./support.ts"
 
-const Pay = Tool.make("pay", {
-  parameters: Schema.Struct({ amount: Schema.Number }),
-  success: Schema.String,
-  needsApproval: true
-})
-const Look = Tool.make("look", { parameters: Schema.Struct({ at: Schema.String }), success: Schema.String })
-const kit = Toolkit.make(Pay, Look)
 const cashier = Agent.make({ name: "cashier", toolkit: kit })
-
-/** What the handlers did, in order. */
-class Ran extends Context.Service<Ran, Array<string>>()("test/Ran") {}
-const ran = Ran.use((list) => Effect.succeed(list.slice()))
-
-const handlers = kit.toLayer(Ran.use((list) =>
-  Effect.succeed({
-    pay: ({ amount }: { readonly amount: number }) =>
-      Effect.sync(() => {
-        list.push(`pay ${amount}`)
-        return `paid ${amount}`
-      }),
-    look: ({ at }: { readonly at: string }) =>
-      Effect.sync(() => {
-        list.push(`look ${at}`)
-        return `saw ${at}`
-      })
-  })
-))
-
-const world = (script: ModelScripted.Script) =>
-  handlers.pipe(
-    Layer.provideMerge(Layer.sync(Ran, () => [])),
-    Layer.merge(ModelScripted.layer(script)),
-    Layer.merge(SessionMemory.layer)
-  )
-
-const pay = (amount: number, callId: string) => ({ name: "pay", arguments: { amount }, callId })
-const look = (at: string, callId: string) => ({ name: "look", arguments: { at }, callId })
-
-const resumeAs = (
-  way: Way,
-  agent: Agent.Agent<string, any, any>,
-  state: RunState.RunState,
-  decisions: ReadonlyArray<Approval.Decision> = [],
-  options: object = {}
-): Effect.Effect<
-  { readonly finalOutput: string; readonly items: ReadonlyArray<Item.Item>; readonly turns: number },
-  any,
-  any
-> =>
-  way === "run"
-    ? Runner.resume(agent, state, decisions, options as {})
-    : Effect.flatMap(Stream.runCollect(Runner.resumeStream(agent, state, decisions, options as {})), (events) => {
-      const last = events.at(-1)
-      return last?._tag === "Completed" ? Effect.succeed(last.result) : Effect.die("no terminal event")
-    })
-
-const reasonOf = <Tag extends RunError.RunErrorReason["_tag"]>(
-  tag: Tag,
-  effect: Effect.Effect<unknown, any, any>
-): Effect.Effect<Extract<RunError.RunErrorReason, { readonly _tag: Tag }>, never, any> =>
-  Effect.map(Effect.orDie(Effect.flip(effect)), (error: any) => {
-    assert.strictEqual(error?.reason?._tag, tag, String(error))
-    return error.reason
-  })
-
-const outputs = (items: ReadonlyArray<Item.Item>) =>
-  Object.fromEntries(items.filter(Item.isFunctionCallOutput).map((item) => [item.call_id, item.output]))
 
 const checkStored = (conversationId: string) =>
   Effect.gen(function*() {
