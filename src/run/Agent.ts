@@ -6,18 +6,19 @@
  */
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Item } from "../services/Item.ts"
+import type * as McpServer from "../services/McpServer.ts"
 import type { ModelRequest, ModelSettings } from "../services/ModelProvider.ts"
 import type { InputGuardrail, OutputGuardrail } from "./Guardrail.ts"
 import * as Handoff from "./Handoff.ts"
-import type { Agent, AgentTool, AnyAgent, ToolOptions, ToolUse } from "./internal/agentModel.ts"
+import type { Agent, AgentTool, AnyAgent, McpTools, Own, ToolOptions, ToolUse } from "./internal/agentModel.ts"
 import { TypeId } from "./internal/agentModel.ts"
-import type { Own } from "./internal/own.ts"
 
-export type { Agent, AgentTool, ToolOptions, ToolResult, ToolUse } from "./internal/agentModel.ts"
+export type { Agent, AgentTool, McpTools, ToolOptions, ToolResult, ToolUse } from "./internal/agentModel.ts"
 
 /**
  * @category models
@@ -48,8 +49,11 @@ export interface Options<
   Tools extends Record<string, Tool.Any>,
   EI,
   RI,
+  EP,
+  RP,
   Handoffs,
   AgentTools,
+  McpServers,
   InputGuardrails,
   OutputGuardrails,
   PerTool
@@ -66,6 +70,11 @@ export interface Options<
   readonly toolOptions?: (PerTool & AnyToolOptions<NoInfer<Tools>> & NoOthers<PerTool, Tools>) | undefined
   /** Agents that this one may call like tools: `Agent.asTool`. */
   readonly agentTools?: AgentTools | undefined
+  /**
+   * MCP servers whose tools the agent may call: the class of each, or `Agent.mcpTools` of it with options. They are listed
+   * before every model call; a Layer such as `McpStdio.layer` provides the server.
+   */
+  readonly mcpServers?: McpServers | undefined
   /** Agents that this one may hand the conversation to. A function where agents hand off to each other. */
   readonly handoffs?: Handoffs | (() => Handoffs) | undefined
   /** Checked once, before or beside the first model call of a run that starts with this agent. */
@@ -97,8 +106,8 @@ export interface Options<
    * @default true
    */
   readonly resetToolChoice?: boolean | undefined
-  /** A prompt stored at the provider. */
-  readonly prompt?: ModelRequest["prompt"]
+  /** A prompt stored at the provider, with its variables. An Effect is run before every model call. */
+  readonly prompt?: ModelRequest["prompt"] | Effect.Effect<ModelRequest["prompt"], EP, RP> | undefined
 }
 
 /** Every Effect that stands somewhere in the options of a tool. */
@@ -123,6 +132,13 @@ type ServicesOfTarget<T> = T extends Agent<any, any, infer R> ? R
   : T extends Handoff.Handoff<any, any, infer R> ? R
   : never
 
+type ErrorOfServer<T> = T extends McpTools<infer E, any> ? E | McpServer.McpError
+  : T extends McpServer.Any ? McpServer.McpError
+  : never
+type ServicesOfServer<T> = T extends McpTools<any, infer R> ? R
+  : T extends Context.Service<infer Self, any> ? Self
+  : never
+
 /**
  * Makes an agent. Output, errors and requirements are inferred; those of the agents that it may hand off to are in its
  * own: a run of it may end with their output.
@@ -135,8 +151,11 @@ export const make = <
   Tools extends Record<string, Tool.Any> = {},
   EI = never,
   RI = never,
+  EP = never,
+  RP = never,
   const Handoffs extends ReadonlyArray<Target> = [],
   const AgentTools extends ReadonlyArray<AgentTool<any, any>> = [],
+  const McpServers extends ReadonlyArray<McpServer.Any | McpTools<any, any>> = [],
   // A check that is written in place gets the type of its parameter from these defaults: `[]` has none.
   const InputGuardrails extends ReadonlyArray<InputGuardrail<any, any>> = ReadonlyArray<InputGuardrail>,
   const OutputGuardrails extends ReadonlyArray<OutputGuardrail<NoInfer<Output>, any, any>> = ReadonlyArray<
@@ -144,13 +163,30 @@ export const make = <
   >,
   const PerTool extends AnyToolOptions<NoInfer<Tools>> = {}
 >(
-  options: Options<Output, Tools, EI, RI, Handoffs, AgentTools, InputGuardrails, OutputGuardrails, PerTool>
+  options: Options<
+    Output,
+    Tools,
+    EI,
+    RI,
+    EP,
+    RP,
+    Handoffs,
+    AgentTools,
+    McpServers,
+    InputGuardrails,
+    OutputGuardrails,
+    PerTool
+  >
 ): Agent<
   Output | OutputOfTarget<Handoffs[number]>,
   | EI
+  | EP
+  | ErrorOfServer<McpServers[number]>
   | ErrorOfTarget<Handoffs[number]>
   | ErrorOf<ChecksOf<InputGuardrails[number] | OutputGuardrails[number]> | EffectsOf<PerTool[keyof PerTool]>>,
   | RI
+  | RP
+  | ServicesOfServer<McpServers[number]>
   // Tool by tool and without a name, so that the compiler prints `Handler<"add">` and not the whole toolkit.
   | { [Name in keyof Tools]: Tool.HandlersFor<{ readonly tool: Tools[Name] }> }[keyof Tools]
   | Tool.HandlerServices<Tools[keyof Tools]>
@@ -167,6 +203,9 @@ export const make = <
     tools: options.toolkit?.tools ?? {},
     toolOptions: (options.toolOptions ?? {}) as Readonly<Record<string, ToolOptions<any, any, any>>>,
     agentTools: options.agentTools ?? [],
+    mcpServers: (options.mcpServers ?? []).map((server: McpServer.Any | McpTools<any, any>) =>
+      "server" in server ? server : mcpTools(server)
+    ),
     handoffs: () =>
       (typeof handoffs === "function" ? handoffs() : handoffs)
         .map((target: Target) => isAgent(target) ? Handoff.to(target) : target),
@@ -178,7 +217,7 @@ export const make = <
     settings: options.settings,
     toolUse: options.toolUse ?? "runAgain",
     resetToolChoice: options.resetToolChoice ?? true,
-    prompt: options.prompt
+    prompt: options.prompt as Agent<any, any>["prompt"]
   }
 }
 
@@ -239,6 +278,42 @@ export const asTool = <Output, E, R, Params = { readonly input: string }, EE = n
   needsApproval: options.needsApproval ?? false,
   isEnabled: options.isEnabled
 })
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface McpToolsOptions<EF, RF, EO, RO> extends ToolOptions<Readonly<Record<string, unknown>>, EO, RO> {
+  /** Which tools this agent sees; of those that the server's own Layer lets through. Default: all. */
+  readonly filter?: McpServer.ToolFilter<EF, RF> | undefined
+  /**
+   * Stands before the name of each tool, so that two servers may have tools of one name. Characters that a model cannot
+   * call become `_`.
+   *
+   * @default ""
+   */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * The tools of an MCP server with options for this agent: which of them it sees and under which names, and for each of
+ * them what `toolOptions` says for a tool of a toolkit. Two agents may use one server, each in its own way.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const mcpTools = <Server extends McpServer.Any, EF = never, RF = never, EO = never, RO = never>(
+  server: Server,
+  options: McpToolsOptions<EF, RF, EO, RO> = {}
+): McpTools<Own<EF | EO>, Context.Service.Identifier<Server> | Own<RF | RO>> => {
+  const { filter, prefix = "", ...rest } = options
+  return {
+    server,
+    filter: filter as McpServer.ToolFilter<any, any> | undefined,
+    prefix,
+    options: rest as ToolOptions<any, any, any>
+  }
+}
 
 const toJson = Schema.encodeUnknownSync(Schema.fromJsonString(Schema.Unknown))
 

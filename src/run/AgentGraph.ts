@@ -1,12 +1,13 @@
 /**
- * Draws an agent and all that it may come to: its tools, the agents that it calls like tools, and those that it hands
- * off to. The result is text for Mermaid or Graphviz; nothing is run, and guardrails are not drawn.
+ * Draws an agent and all that it may come to: its tools and MCP servers, the agents that it calls like tools, and those
+ * that it hands off to. The result is text for Mermaid or Graphviz; nothing is run or asked, and guardrails are not drawn.
  *
  * @since 0.1.0
  */
 import type * as Agent from "./Agent.ts"
+import { reachable } from "./internal/agents.ts"
 
-type Kind = "tool" | "agentTool" | "handoff"
+type Kind = "tool" | "mcp" | "agentTool" | "handoff"
 
 interface Edge {
   readonly kind: Kind
@@ -18,6 +19,7 @@ interface Edge {
 interface Graph {
   readonly agents: ReadonlyArray<{ readonly id: string; readonly name: string }>
   readonly tools: ReadonlyArray<{ readonly id: string; readonly name: string }>
+  readonly servers: ReadonlyArray<{ readonly id: string; readonly name: string }>
   readonly edges: ReadonlyArray<Edge>
 }
 
@@ -37,28 +39,43 @@ const numbered = <A extends object>(prefix: string) => {
 const graphOf = (root: Agent.Any): Graph => {
   const agents = numbered<Agent.Any>("agent")
   const tools = numbered<Agent.Any["tools"][string]>("tool")
-  const edges: Array<Edge> = []
-  const seen = new Set<Agent.Any>()
-  const queue: Array<Agent.Any> = [root]
-  agents.idOf(root)
-  for (let agent = queue.shift(); agent !== undefined; agent = queue.shift()) {
-    if (seen.has(agent)) continue
-    seen.add(agent)
+  const servers = numbered<Agent.Any["mcpServers"][number]["server"]>("mcp")
+  const all = reachable(root, ({ agentTools, handoffs }) => [...agentTools, ...handoffs()].map(({ agent }) => agent))
+  const edges = all.flatMap((agent): ReadonlyArray<Edge> => {
     const from = agents.idOf(agent)
-    for (const tool of Object.values(agent.tools)) {
-      edges.push({ kind: "tool", from, to: tools.idOf(tool), label: undefined })
-    }
-    for (const { agent: called, name } of agent.agentTools) {
-      edges.push({ kind: "agentTool", from, to: agents.idOf(called), label: name })
-      queue.push(called)
-    }
-    for (const { agent: next, toolName } of agent.handoffs()) {
-      edges.push({ kind: "handoff", from, to: agents.idOf(next), label: toolName })
-      queue.push(next)
-    }
+    return [
+      ...Object.values(agent.tools).map((tool) => ({
+        kind: "tool" as const,
+        from,
+        to: tools.idOf(tool),
+        label: undefined
+      })),
+      ...agent.mcpServers.map(({ prefix, server }) => ({
+        kind: "mcp" as const,
+        from,
+        to: servers.idOf(server),
+        label: prefix === "" ? undefined : `${prefix}*`
+      })),
+      ...agent.agentTools.map(({ agent, name }) => ({
+        kind: "agentTool" as const,
+        from,
+        to: agents.idOf(agent),
+        label: name
+      })),
+      ...agent.handoffs().map(({ agent, toolName }) => ({
+        kind: "handoff" as const,
+        from,
+        to: agents.idOf(agent),
+        label: toolName
+      }))
+    ]
+  })
+  return {
+    agents: agents.entries().map(([{ name }, id]) => ({ id, name })),
+    tools: tools.entries().map(([{ name }, id]) => ({ id, name })),
+    servers: servers.entries().map(([{ serverName }, id]) => ({ id, name: serverName })),
+    edges
   }
-  const named = ([{ name }, id]: readonly [{ readonly name: string }, string]) => ({ id, name })
-  return { agents: agents.entries().map(named), tools: tools.entries().map(named), edges }
 }
 
 const lineBreak = /\r\n|[\n\r\u2028\u2029]/
@@ -85,10 +102,10 @@ const mermaidLabel = (text: string) =>
 
 const dotLabel = (text: string) => label(text, (line) => line.replace(/[\\"]/g, "\\$&").replaceAll("&", "&amp;"), "\\n")
 
-const arrows: Record<Kind, string> = { tool: "---", agentTool: "-.->", handoff: "-->" }
+const arrows: Record<Kind, string> = { tool: "---", mcp: "---", agentTool: "-.->", handoff: "-->" }
 
 /**
- * The graph as a Mermaid flowchart: agents are boxes and tools are rounded; an arrow is a handoff, a dotted arrow an
+ * The graph as a Mermaid flowchart: agents are boxes, tools are rounded, MCP servers are hexagons; an arrow is a handoff, a dotted arrow an
  * agent called like a tool, both under the name that the model calls them by.
  *
  * The text is the same for the same agents, whenever it is made. Each agent and each tool is drawn once, in the order
@@ -98,11 +115,12 @@ const arrows: Record<Kind, string> = { tool: "---", agentTool: "-.->", handoff: 
  * @since 0.1.0
  */
 export const mermaid = (agent: Agent.Any): string => {
-  const { agents, edges, tools } = graphOf(agent)
+  const { agents, edges, servers, tools } = graphOf(agent)
   return [
     "flowchart TD",
     ...agents.map(({ id, name }) => `  ${id}[${mermaidLabel(name)}]`),
     ...tools.map(({ id, name }) => `  ${id}(${mermaidLabel(name)})`),
+    ...servers.map(({ id, name }) => `  ${id}{{${mermaidLabel(name)}}}`),
     ...edges.map(({ from, kind, label, to }) =>
       `  ${from} ${arrows[kind]}${label === undefined ? "" : `|${mermaidLabel(label)}|`} ${to}`
     )
@@ -111,24 +129,26 @@ export const mermaid = (agent: Agent.Any): string => {
 
 const attributes: Record<Kind, ReadonlyArray<string>> = {
   tool: ["dir=none"],
+  mcp: ["dir=none"],
   agentTool: ["style=dashed"],
   handoff: []
 }
 
 /**
- * The graph in Graphviz's DOT, drawn like `mermaid`: boxes, rounded tools, arrows for handoffs and dashed ones for
+ * The graph in Graphviz's DOT, drawn like `mermaid`: boxes, rounded tools, hexagons, arrows for handoffs and dashed ones for
  * agents called like tools. The same order, ids and guarantees.
  *
  * @category rendering
  * @since 0.1.0
  */
 export const dot = (agent: Agent.Any): string => {
-  const { agents, edges, tools } = graphOf(agent)
+  const { agents, edges, servers, tools } = graphOf(agent)
   return [
     "digraph {",
     "  node [shape=box]",
     ...agents.map(({ id, name }) => `  ${id} [label=${dotLabel(name)}]`),
     ...tools.map(({ id, name }) => `  ${id} [label=${dotLabel(name)}, style=rounded]`),
+    ...servers.map(({ id, name }) => `  ${id} [label=${dotLabel(name)}, shape=hexagon]`),
     ...edges.map(({ from, kind, label, to }) => {
       const all = [...(label === undefined ? [] : [`label=${dotLabel(label)}`]), ...attributes[kind]]
       return `  ${from} -> ${to} [${all.join(", ")}]`

@@ -10,8 +10,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { Item } from "../services/Item.ts"
-import type { Agent, Handoff } from "./internal/agentModel.ts"
-import type { Own } from "./internal/own.ts"
+import type { Agent, Handoff, Own } from "./internal/agentModel.ts"
 
 export type { Handoff } from "./internal/agentModel.ts"
 

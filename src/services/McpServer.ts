@@ -10,7 +10,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { JsonSchema } from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -122,6 +122,16 @@ export interface McpServer<Self, Name extends string>
 }
 
 /**
+ * The tag of some server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any extends Context.Service<any, McpConnection> {
+  readonly serverName: string
+}
+
+/**
  * Makes the tag of a server, to be extended by a class. Names are unique in a program.
  *
  * @category constructors
@@ -129,3 +139,57 @@ export interface McpServer<Self, Name extends string>
  */
 export const Service = <Self>() => <const Name extends string>(name: Name): McpServer<Self, Name> =>
   Object.assign(Context.Service<Self, McpConnection>()(`agent-layers/mcp/${name}`), { serverName: name })
+
+/**
+ * Which of a server's tools are shown, by the server's own names. `include` and `exclude` together mean what is included
+ * minus what is excluded; `where` is asked about what they leave. An empty filter shows everything.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ToolFilter<out E = never, out R = never> {
+  readonly include?: ReadonlyArray<string> | undefined
+  readonly exclude?: ReadonlyArray<string> | undefined
+  /** Asked each time that the tools are listed. */
+  readonly where?: ((tool: McpTool) => Effect.Effect<boolean, E, R>) | undefined
+}
+
+const warned = new WeakSet<ToolFilter<any, any>>()
+
+const warnOfUnknown = (
+  server: string,
+  tools: ReadonlyArray<McpTool>,
+  filter: ToolFilter<any, any>
+): Effect.Effect<void> => {
+  const { exclude = [], include = [] } = filter
+  const unknown = [...include, ...exclude].filter((name) => tools.every((tool) => tool.name !== name))
+  if (unknown.length === 0 || warned.has(filter)) return Effect.void
+  warned.add(filter)
+  const names = (list: ReadonlyArray<string>) => list.map((name) => `"${name}"`).join(", ")
+  return Effect.logWarning(
+    `A filter names tools that MCP server "${server}" does not have: ${names(unknown)}. ` +
+      `It has: ${names(tools.map(({ name }) => name))}`
+  )
+}
+
+/**
+ * The tools that a filter leaves, in their order. A name that the server does not have is logged as a warning, once for
+ * each filter.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const filterTools = <E, R>(
+  server: string,
+  tools: ReadonlyArray<McpTool>,
+  filter: ToolFilter<E, R>
+): Effect.Effect<ReadonlyArray<McpTool>, E, R> => {
+  const { exclude, include, where } = filter
+  const named = tools.filter(({ name }) =>
+    (include === undefined || include.includes(name)) && exclude?.includes(name) !== true
+  )
+  return Effect.andThen(
+    warnOfUnknown(server, tools, filter),
+    where === undefined ? Effect.succeed(named) : Effect.filter(named, where)
+  )
+}

@@ -5,10 +5,17 @@ import type * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { Item } from "../../services/Item.ts"
+import type * as McpServer from "../../services/McpServer.ts"
 import type { ModelRequest, ModelSettings } from "../../services/ModelProvider.ts"
 import type { InputGuardrail, OutputGuardrail, ToolInputGuardrail, ToolOutputGuardrail } from "../Guardrail.ts"
 
 export const TypeId = "~agent-layers/run/Agent" as const
+
+/**
+ * `T`, inferred from arguments alone: the list that a value is written in asks for `any`, which would stand for what no
+ * argument says. `NoInfer` would show in the types of errors.
+ */
+export type Own<T> = [T] extends [infer U] ? U : never
 
 /**
  * An agent whose final answer is an `Output`. A run of it may fail with `E` and requires `R`: the handlers of its
@@ -29,6 +36,7 @@ export interface Agent<out Output, out E = never, out R = never> {
   readonly tools: Readonly<Record<string, Tool.Any>>
   readonly toolOptions: Readonly<Record<string, ToolOptions<any, any, any>>>
   readonly agentTools: ReadonlyArray<AgentTool<any, any>>
+  readonly mcpServers: ReadonlyArray<McpTools<any, any>>
   readonly handoffs: () => ReadonlyArray<Handoff<any, any, any>>
   readonly inputGuardrails: ReadonlyArray<InputGuardrail<any, any>>
   readonly outputGuardrails: ReadonlyArray<OutputGuardrail<any, any, any>>
@@ -38,7 +46,7 @@ export interface Agent<out Output, out E = never, out R = never> {
   readonly settings: ModelSettings | undefined
   readonly toolUse: ToolUse<any>
   readonly resetToolChoice: boolean
-  readonly prompt: ModelRequest["prompt"]
+  readonly prompt: ModelRequest["prompt"] | Effect.Effect<ModelRequest["prompt"], E, R>
 }
 
 /**
@@ -60,7 +68,7 @@ export interface ToolOptions<Params, E = never, R = never> {
    */
   readonly needsApproval?:
     | boolean
-    | ((params: Params, call: { readonly callId: string }) => Effect.Effect<boolean, E, R>)
+    | ((params: Params, call: { readonly callId: string; readonly name: string }) => Effect.Effect<boolean, E, R>)
     | undefined
   /** Asked before every model call. A tool that is not enabled is not shown, and a call of it is refused. */
   readonly isEnabled?: Effect.Effect<boolean, E, R> | undefined
@@ -76,7 +84,8 @@ export interface ToolOptions<Params, E = never, R = never> {
   /** When to run the handler again after a failure of its own or a timeout: never where it is left out. */
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   /**
-   * Whether a failure goes back to the model or ends the run with `ToolFailed`. Wins over the run's.
+   * Whether a failure goes back to the model or ends the run with `ToolFailed`. Wins over the run's. A call that was not
+   * run (bad arguments, a person's or a guardrail's rejection) always goes back.
    *
    * @default "return"
    */
@@ -144,4 +153,17 @@ export interface AgentTool<out E = never, out R = never> {
   readonly maxTurns: number | undefined
   readonly needsApproval: boolean
   readonly isEnabled: Effect.Effect<boolean, any, any> | undefined
+}
+
+/**
+ * The tools of an MCP server as an agent uses them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface McpTools<out E = never, out R = never> {
+  readonly server: McpServer.Any
+  readonly filter: McpServer.ToolFilter<E, R> | undefined
+  readonly prefix: string
+  readonly options: ToolOptions<any, E, R>
 }

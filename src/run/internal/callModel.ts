@@ -55,13 +55,13 @@ const settingsOf = (run: Run): ModelSettings | undefined => {
     : run.settings
 }
 
-const requestOf = Effect.fnUntraced(function*(run: Run) {
+/** A value, or what an Effect comes to. */
+const settled = <A>(given: A | Effect.Effect<A, any, any>): Effect.Effect<A, any, any> =>
+  Effect.isEffect(given) ? given : Effect.succeed(given)
+
+const requestOf = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelRequest, any, any> {
   const { inputFilter, providerConversationId } = run.options
-  const written = run.agent.instructions
-  const whole = {
-    instructions: Effect.isEffect(written) ? yield* written as Effect.Effect<string, unknown> : written,
-    input: run.unsent ?? run.view
-  }
+  const whole = { instructions: yield* settled(run.agent.instructions), input: run.unsent ?? run.view }
   const seen = inputFilter === undefined ? whole : yield* inputFilter(whole, hookContext(run))
   const request: ModelRequest = {
     instructions: seen.instructions,
@@ -73,7 +73,7 @@ const requestOf = Effect.fnUntraced(function*(run: Run) {
     outputSchema: run.plan.output?.schema,
     tracing: run.tracing,
     ...(run.options.rawEvents === true ? { rawEvents: true } : undefined),
-    prompt: run.agent.prompt
+    prompt: yield* settled(run.agent.prompt)
   }
   if (run.unsent === undefined) return request
   return providerConversationId === undefined
@@ -113,10 +113,6 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
     usage: response.usage
   })
   run.responses.push(response)
-  if (run.unsent !== undefined) {
-    run.unsent = []
-    run.previousResponseId = response.id ?? run.previousResponseId
-  }
   yield* hook(run, ({ onModelEnd }) => onModelEnd?.(hookContext(run), response))
   return response
 })

@@ -9,9 +9,9 @@ import { InvalidOutput, Refused } from "../../services/ModelError.ts"
 import type { ModelResponse } from "../../services/ModelProvider.ts"
 import * as RunError from "../RunError.ts"
 import type { Answer } from "./executeTools.ts"
-import { asText } from "./executeTools.ts"
 import type { Run } from "./state.ts"
 import { fail, stateOf, unusable } from "./state.ts"
+import { asText } from "./toolOutcome.ts"
 
 export type NextStep =
   | { readonly _tag: "RunAgain" }

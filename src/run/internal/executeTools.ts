@@ -1,16 +1,11 @@
-import * as AiError from "effect/ai/AiError"
-import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { ContentPart, FunctionCall, FunctionCallOutput } from "../../services/Item.ts"
+import type { FunctionCall, FunctionCallOutput } from "../../services/Item.ts"
 import { functionCallOutput, Item } from "../../services/Item.ts"
 import { ToolContext } from "../../services/ToolContext.ts"
 import * as Tracer from "../../services/Tracer.ts"
@@ -20,90 +15,30 @@ import type { OpenTurn, RunState } from "../RunState.ts"
 import type { AgentTool } from "./agentModel.ts"
 import { addressOf, ruling } from "./approve.ts"
 import { checkTool } from "./guardrails.ts"
-import type { PlannedAgentTool, PlannedTool } from "./plan.ts"
+import type { PlannedAgentTool, PlannedTool, Report } from "./plan.ts"
 import type { Origin, Run } from "./state.ts"
 import { fail, hook, hookContext, stateOf, stepName } from "./state.ts"
+import type { ToolOutcome } from "./toolOutcome.ts"
+import { asText, failed, visible } from "./toolOutcome.ts"
 import * as ToolSearch from "./toolSearch.ts"
-
-/** What a call came to. `encoded` is what the tool's success or failure schema makes of it. */
-export interface ToolOutcome {
-  readonly encoded: unknown
-  readonly isFailure: boolean
-  /** What the tool wants the model to see instead. */
-  readonly modelOutput?: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
-}
-
-const failed = (encoded: unknown): ToolOutcome => ({ encoded, isFailure: true })
-
-const normalise = (error: unknown, tool: Tool.Any): unknown =>
-  AiError.isAiErrorReason(error)
-    ? AiError.make({ module: "Toolkit", method: `${tool.name}.handle`, reason: error })
-    : error
 
 const badArguments = (name: string, description: string) =>
   failed(`The arguments of tool "${name}" are not valid: ${description}. Call it again with corrected arguments.`)
 
-const decodeArguments = (decode: (json: string) => Effect.Effect<any, Schema.SchemaError>, rawArguments: string) =>
-  decode(rawArguments === "" ? "{}" : rawArguments)
-
-/** Tells what a handler has come to before it is done. */
-type Report = (encoded: unknown) => Effect.Effect<void>
-
-/** Runs the handler that the context holds for the tool. A failure is an outcome; a defect stays one. */
-const attempt = (
-  { encodeFailure, encodeSuccess, tool }: PlannedTool,
-  params: unknown,
-  callId: string,
-  report: Report | undefined
-): Effect.Effect<ToolOutcome> =>
-  Effect.withFiber((fiber) => {
-    const handler = fiber.context.mapUnsafe.get(tool.id) as Tool.Handler<string> | undefined
-    if (handler === undefined) {
-      return Effect.die(
-        new Error(`No handler for tool "${tool.name}" in the context: provide toolkit.toLayer({ ${tool.name}: … })`)
-      )
-    }
-    // The handler's type promises what the schemas encode: a value that does not encode is a bug in it.
-    const preliminary = (value: unknown) =>
-      report === undefined ? Effect.void : Effect.flatMap(Effect.orDie(encodeSuccess(value)), report)
-    return handler.handler(params, { toolCallId: callId, preliminary }).pipe(
-      Effect.updateContext((input: Context.Context<never>) => Context.merge(handler.context, input)),
-      Effect.flatMap((value) =>
-        Effect.map(Effect.orDie(encodeSuccess(value)), (encoded): ToolOutcome => ({
-          encoded,
-          isFailure: false,
-          modelOutput: tool.toModelOutput?.(value)
-        }))
-      ),
-      Effect.catchCause((cause) => {
-        const failure = cause.reasons.find(Cause.isFailReason)
-        if (failure !== undefined) {
-          return Effect.map(Effect.orDie(encodeFailure(normalise(failure.error, tool))), failed)
-        }
-        return Cause.hasInterruptsOnly(cause)
-          ? Effect.succeed(failed(`Tool "${tool.name}" was interrupted before it finished.`))
-          : Effect.failCause(cause as Cause.Cause<never>)
-      })
-    )
-  })
-
-/**
- * The handler with the tool's timeout and its retries: what `toolkit.handle` does, without its queue, fiber and stream.
- */
+/** The handler with the tool's timeout and its retries. */
 const attempts = (
-  planned: PlannedTool,
+  { definition, handle, options: { retry, timeout } }: PlannedTool,
   params: unknown,
   callId: string,
   report: Report | undefined
 ): Effect.Effect<ToolOutcome> => {
-  const { retry, timeout } = planned.options
-  const once = attempt(planned, params, callId, report)
+  const once = handle(params, callId, report)
   const timed = timeout === undefined ? once : Effect.timeoutOrElse(once, {
     duration: timeout,
     orElse: () =>
       Effect.succeed(
         failed(
-          `Tool "${planned.tool.name}" did not answer within ${Duration.format(Duration.fromInputUnsafe(timeout))}.`
+          `Tool "${definition.name}" did not answer within ${Duration.format(Duration.fromInputUnsafe(timeout))}.`
         )
       )
   })
@@ -114,36 +49,6 @@ const attempts = (
     Effect.catch(Effect.succeed)
   )
 }
-
-const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
-
-export const asText = (encoded: unknown): string =>
-  typeof encoded === "string"
-    ? encoded
-    : encoded === undefined
-    ? ""
-    : Result.getOrThrowWith(toJson(encoded), () =>
-      new Error("what it answered is not JSON: give the tool a schema that encodes to JSON"))
-
-const contentPart = (part: Prompt.ToolModelOutputPart): ContentPart => {
-  if (part.type === "text") return { type: "input_text", text: part.text }
-  const data = part.data instanceof URL
-    ? part.data.href
-    : typeof part.data === "string"
-    ? part.data
-    : `data:${part.mediaType};base64,${Base64.encode(part.data)}`
-  return part.mediaType.startsWith("image/")
-    ? { type: "input_image", image_url: data, detail: "auto" }
-    : { type: "input_file", file_data: data, ...(part.fileName === undefined ? {} : { filename: part.fileName }) }
-}
-
-/** A failure is marked in words, since the wire form has no field for it. */
-const visible = (outcome: ToolOutcome): string | ReadonlyArray<ContentPart> =>
-  outcome.isFailure
-    ? `Error: ${asText(outcome.encoded)}`
-    : outcome.modelOutput === undefined
-    ? asText(outcome.encoded)
-    : outcome.modelOutput.map(contentPart)
 
 const ToolStep = Schema.Struct({
   output: Item,
@@ -184,7 +89,7 @@ const answered = (call: FunctionCall, outcome: ToolOutcome): Answer => ({
 })
 
 const unavailable = (run: Run, call: FunctionCall): ToolOutcome => {
-  const names = [...run.plan.tools.keys(), ...run.plan.agentTools.keys()].filter(run.offer.isEnabled).join(", ")
+  const names = [...run.offer.tools.keys(), ...run.plan.agentTools.keys()].filter(run.offer.isEnabled).join(", ")
   return failed(`There is no tool "${call.name}". ${names === "" ? "No tools are available." : `Available: ${names}.`}`)
 }
 
@@ -207,13 +112,13 @@ const contextOf = (run: Run, call: FunctionCall): ToolContext => ({
   context: run.options.context
 })
 
-const toolFailed = (run: Run, call: FunctionCall, outcome: { readonly encoded: unknown }) =>
+const toolFailed = (run: Run, call: FunctionCall, encoded: unknown) =>
   fail(
     run,
     new RunError.ToolFailed({
       tool: call.name,
       callId: call.call_id,
-      description: asText(outcome.encoded),
+      description: asText(encoded),
       state: stateOf(run, run.turn - 1)
     })
   )
@@ -275,18 +180,13 @@ const runHandler = (run: Run, call: FunctionCall, planned: PlannedTool, params: 
   )
 
 const needsApproval = (
-  { options, tool }: PlannedTool,
+  { needsApproval: needs }: PlannedTool,
   params: unknown,
-  callId: string
+  { call_id: callId, name }: FunctionCall
 ): Effect.Effect<boolean, unknown> | boolean => {
-  const needs = options.needsApproval ?? tool.needsApproval ?? false
   if (typeof needs === "boolean") return needs
   // A tool's own function may answer at once; it is shown no messages, which are the model's affair.
-  const answer = (needs as (params: unknown, call: object) => unknown)(params, {
-    callId,
-    toolCallId: callId,
-    messages: []
-  })
+  const answer = needs(params, { callId, name, toolCallId: callId, messages: [] })
   return Effect.isEffect(answer) ? answer as Effect.Effect<boolean, unknown> : answer === true
 }
 
@@ -308,12 +208,12 @@ const ruled = (
 }
 
 const executeTool = Effect.fnUntraced(function*(run: Run, call: FunctionCall, planned: PlannedTool) {
-  const decoded = yield* Effect.result(decodeArguments(planned.decode, call.arguments))
+  const decoded = yield* Effect.result(planned.decode(call.arguments))
   if (Result.isFailure(decoded)) return answered(call, badArguments(call.name, decoded.failure.message))
   const { options } = planned
   const params = decoded.success
   // What a person has decided holds, whatever would be asked now.
-  const needs = run.decisions.has(addressOf(run, call.call_id)) || needsApproval(planned, params, call.call_id)
+  const needs = run.decisions.has(addressOf(run, call.call_id)) || needsApproval(planned, params, call)
   const decision = needs === false ? undefined : yield* ruled(run, call, needs)
   if (decision !== undefined) return decision
   const guarded = {
@@ -326,6 +226,9 @@ const executeTool = Effect.fnUntraced(function*(run: Run, call: FunctionCall, pl
   const refusal = yield* checkTool(run, "toolInput", call.call_id, options.inputGuardrails, () => guarded)
   if (refusal !== undefined) return answered(call, { encoded: refusal, isFailure: false })
   const answer = yield* reportDefect(run, call, runHandler(run, call, planned, params))
+  if (answer.isFailure && (options.onFailure ?? run.options.onToolFailure) === "fail") {
+    return yield* toolFailed(run, call, answer.value)
+  }
   const replacement = yield* checkTool(run, "toolOutput", call.call_id, options.outputGuardrails, () => ({
     ...guarded,
     output: asText((answer.output as FunctionCallOutput).output),
@@ -344,7 +247,7 @@ const executeAgent = Effect.fnUntraced(function*(
   { decode, tool }: PlannedAgentTool,
   suspended: RunState | undefined
 ) {
-  const decoded = yield* Effect.result(decodeArguments(decode, call.arguments))
+  const decoded = yield* Effect.result(decode(call.arguments))
   if (Result.isFailure(decoded)) return answered(call, badArguments(call.name, decoded.failure.message))
   const decision = suspended === undefined && tool.needsApproval ? yield* ruled(run, call, true) : undefined
   if (decision !== undefined) return decision
@@ -369,14 +272,16 @@ const executeAgent = Effect.fnUntraced(function*(
         if (reason._tag === "ToolDefect" || reason._tag === "StateMismatch") return Effect.failCause(cause)
       }
       const message = Predicate.hasProperty(error, "message") ? String(error.message) : asText(error)
-      return Effect.succeed(answered(call, failed(message)))
+      return run.options.onToolFailure === "fail"
+        ? Effect.fail(toolFailed(run, call, message))
+        : Effect.succeed(answered(call, failed(message)))
     }
   })
 })
 
 /** Shows the model what it looks for, from the next turn on. */
 const searchTools = (run: Run, call: FunctionCall): Effect.Effect<Settled> =>
-  Effect.match(ToolSearch.search(call.arguments, run.plan.deferred.filter(({ name }) => run.offer.isEnabled(name))), {
+  Effect.match(ToolSearch.search(call.arguments, run.offer.deferred), {
     onFailure: (error) => answered(call, badArguments(call.name, error.message)),
     onSuccess: ({ answer, found }) => {
       for (const name of found) run.found.add(name)
@@ -391,17 +296,14 @@ const settle = (
   nested: OpenTurn["nested"]
 ): Effect.Effect<Settled, unknown> => {
   if (isCutOff) return Effect.succeed(answered(call, cutOff(call)))
-  if (call.name === ToolSearch.toolSearch && run.plan.deferred.length > 0) return searchTools(run, call)
-  const planned = run.offer.isEnabled(call.name) ? run.plan.tools.get(call.name) : undefined
+  if (call.name === ToolSearch.toolSearch && run.offer.deferred.length > 0) return searchTools(run, call)
+  const planned = run.offer.isEnabled(call.name) ? run.offer.tools.get(call.name) : undefined
   if (planned !== undefined) return executeTool(run, call, planned)
   const agentTool = run.offer.isEnabled(call.name) ? run.plan.agentTools.get(call.name) : undefined
   return agentTool === undefined
     ? Effect.succeed(answered(call, unavailable(run, call)))
     : executeAgent(run, call, agentTool, nested.find(({ callId }) => callId === call.call_id)?.state)
 }
-
-const onFailureOf = (run: Run, name: string) =>
-  run.plan.tools.get(name)?.options.onFailure ?? run.options.onToolFailure ?? "return"
 
 const executeCall = (
   run: Run,
@@ -418,16 +320,9 @@ const executeCall = (
         isFailure: exit.value.isFailure
       }
   )
-  const judged = Effect.flatMap(
-    settled,
-    (settled): Effect.Effect<Settled, unknown> =>
-      !isWaiting(settled) && settled.isFailure && !isCutOff && onFailureOf(run, call.name) === "fail"
-        ? Effect.fail(toolFailed(run, call, { encoded: settled.value }))
-        : Effect.succeed(settled)
-  )
-  if (run.emit === undefined && run.options.hooks === undefined) return judged
+  if (run.emit === undefined && run.options.hooks === undefined) return settled
   return started(run, call).pipe(
-    Effect.andThen(judged),
+    Effect.andThen(settled),
     Effect.tap((settled) => isWaiting(settled) ? Effect.void : finished(run, call, settled))
   )
 }

@@ -4,12 +4,12 @@ import * as History from "../../services/History.ts"
 import type { FunctionCall, FunctionCallOutput } from "../../services/Item.ts"
 import { functionCallOutput } from "../../services/Item.ts"
 import * as Tracer from "../../services/Tracer.ts"
-import { asText } from "./executeTools.ts"
+import { keyOf } from "./agents.ts"
 import type { PlannedHandoff } from "./plan.ts"
-import { keyOf, planOf } from "./plan.ts"
-import { mergeSettings } from "./settings.ts"
+import { planOf } from "./plan.ts"
 import type { Run } from "./state.ts"
-import { hook, hookContext } from "./state.ts"
+import { hook, hookContext, mergeSettings } from "./state.ts"
+import { asText } from "./toolOutcome.ts"
 
 /** What a response's handoffs come to: an output for each, and the one that is made. */
 export interface HandingOff {
@@ -40,7 +40,7 @@ export const chooseHandoff = Effect.fnUntraced(function*(
       const { handoff } = planned
       const input = planned.decode === undefined
         ? Result.succeed(undefined)
-        : yield* Effect.result(planned.decode(call.arguments === "" ? "{}" : call.arguments))
+        : yield* Effect.result(planned.decode(call.arguments))
       if (Result.isFailure(input)) {
         answer(`Error: The arguments of "${call.name}" are not valid: ${input.failure.message}. Call it again.`)
         continue

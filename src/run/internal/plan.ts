@@ -6,19 +6,33 @@ import * as Schema from "effect/Schema"
 import type { HandoffDefinition, OutputSchema, ToolDefinition } from "../../services/ModelProvider.ts"
 import type * as Agent from "../Agent.ts"
 import type { AgentTool, Handoff, ToolOptions } from "./agentModel.ts"
+import { handlerOf } from "./toolHandler.ts"
+import type { ToolOutcome } from "./toolOutcome.ts"
 import * as ToolSearch from "./toolSearch.ts"
+
+type AnySchema = Schema.Codec<any, any>
 
 type Decode = (json: string) => Effect.Effect<any, Schema.SchemaError>
 
-/** A tool with its codecs made once. */
-export interface PlannedTool {
-  readonly tool: Tool.Any
-  readonly options: ToolOptions<any, any, any>
+/** Tells what a handler has come to before it is done. */
+export type Report = (encoded: unknown) => Effect.Effect<void>
+
+/** One attempt at a call. A failure that the model may see is an outcome. */
+export type Handle = (params: any, callId: string, report: Report | undefined) => Effect.Effect<ToolOutcome>
+
+interface Offered {
   readonly definition: ToolDefinition
-  readonly decode: Decode
-  readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly options: ToolOptions<any, any, any>
 }
+
+/** A tool that is run here, with its codecs made once. */
+export interface PlannedTool extends Offered {
+  readonly decode: Decode
+  readonly needsApproval: boolean | ((params: any, call: any) => unknown)
+  readonly handle: Handle
+}
+
+const isPlanned = (tool: Offered | PlannedTool): tool is PlannedTool => "handle" in tool
 
 /** An agent that is called like a tool. */
 export interface PlannedAgentTool {
@@ -37,22 +51,33 @@ export interface PlannedHandoff {
 export interface Offer {
   readonly definitions: ReadonlyArray<ToolDefinition> | undefined
   readonly handoffs: ReadonlyArray<HandoffDefinition> | undefined
+  /** Those that are run here, shown or not. */
+  readonly tools: ReadonlyMap<string, PlannedTool>
+  /** What the model is shown once it has found it. */
+  readonly deferred: ReadonlyArray<ToolDefinition>
   readonly isEnabled: (name: string) => boolean
+}
+
+interface Switch {
+  readonly name: string
+  readonly isEnabled: Effect.Effect<boolean, any, any>
 }
 
 /** What of an agent is the same in every run of it. */
 export interface Plan {
   /** Why it cannot be run. */
   readonly refused: string | undefined
-  /** Those that have a handler: a hosted tool is the provider's own affair. */
+  /** Of tools, agent tools and handoffs. */
+  readonly names: ReadonlyArray<string>
+  /** Tools, hosted ones among them, and agent tools. */
+  readonly offered: ReadonlyArray<Offered>
   readonly tools: ReadonlyMap<string, PlannedTool>
   readonly agentTools: ReadonlyMap<string, PlannedAgentTool>
   readonly handoffs: ReadonlyMap<string, PlannedHandoff>
-  /** Everything, as long as nothing has a switch or is deferred. */
+  readonly switches: ReadonlyArray<Switch>
+  /** Whether the model is offered the same in every turn: then it is `offer`. */
+  readonly isFixed: boolean
   readonly offer: Offer
-  /** What the model is shown once it has found it. */
-  readonly deferred: ReadonlyArray<ToolDefinition>
-  readonly switches: ReadonlyArray<{ readonly name: string; readonly isEnabled: Effect.Effect<boolean, any, any> }>
   readonly output: {
     readonly schema: OutputSchema
     readonly decode: (json: string) => Effect.Effect<unknown, Schema.SchemaError>
@@ -62,8 +87,6 @@ export interface Plan {
     readonly encode: (value: unknown) => Effect.Effect<string, Schema.SchemaError>
   } | undefined
 }
-
-type AnySchema = Schema.Codec<any, any>
 
 const isTyped = (schema: JsonSchema): boolean => {
   const { $defs = {}, anyOf = [], items = [], properties = {} } = schema as { readonly [key: string]: object }
@@ -84,28 +107,53 @@ const strictly = (schema: AnySchema) => {
   }
 }
 
-const planTool = (tool: Tool.Any, options: ToolOptions<any, any, any>): PlannedTool => {
-  const parameters = Schema.isSchema(tool.parametersSchema) ? tool.parametersSchema as AnySchema : undefined
-  const strict = Tool.getStrictMode(tool) === true && parameters !== undefined ? strictly(parameters) : undefined
+/** Models write nothing where a tool has no parameters. */
+export const decoderOf = (schema: AnySchema): Decode => {
+  const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(schema))
+  return (json) => decode(json === "" ? "{}" : json)
+}
+
+const functionOf = (
+  name: string,
+  description: string | undefined,
+  parameters: AnySchema | JsonSchema,
+  isStrict = true
+) => {
+  const schema = Schema.isSchema(parameters) ? parameters as AnySchema : undefined
+  const strict = isStrict && schema !== undefined ? strictly(schema) : undefined
   return {
-    tool,
-    options,
-    definition: Tool.isProviderDefined(tool)
-      ? { type: "hosted", name: tool.providerName, definition: { type: tool.providerName, ...(tool.args as object) } }
-      : {
-        type: "function",
-        name: tool.name,
-        description: Tool.getDescription(tool),
-        parameters: strict?.jsonSchema ?? Tool.getJsonSchema(tool),
-        strict: strict !== undefined
-      },
-    decode: Schema.decodeUnknownEffect(
-      Schema.fromJsonString((strict?.codec ?? parameters ?? Schema.Unknown) as AnySchema)
-    ),
-    encodeSuccess: Schema.encodeUnknownEffect(tool.successSchema as AnySchema),
-    encodeFailure: Schema.encodeUnknownEffect(Tool.failureResultSchema(tool) as Schema.Constraint as AnySchema)
+    definition: {
+      type: "function" as const,
+      name,
+      description,
+      parameters: strict?.jsonSchema ??
+        (schema === undefined ? parameters as JsonSchema : Tool.getJsonSchemaFromSchema(schema)),
+      strict: strict !== undefined
+    },
+    decode: decoderOf((strict?.codec ?? schema ?? Schema.Unknown) as AnySchema)
   }
 }
+
+const planTool = (tool: Tool.Any, options: ToolOptions<any, any, any>): PlannedTool => ({
+  ...functionOf(
+    tool.name,
+    Tool.getDescription(tool),
+    Schema.isSchema(tool.parametersSchema) ? tool.parametersSchema as AnySchema : Tool.getJsonSchema(tool),
+    Tool.getStrictMode(tool) === true
+  ),
+  options,
+  needsApproval: options.needsApproval ?? tool.needsApproval as PlannedTool["needsApproval"] | undefined ?? false,
+  handle: handlerOf(tool, Tool.failureResultSchema(tool))
+})
+
+const planHosted = (tool: Tool.AnyProviderDefined, options: ToolOptions<any, any, any>): Offered => ({
+  definition: {
+    type: "hosted",
+    name: tool.providerName,
+    definition: { type: tool.providerName, ...(tool.args as object) }
+  },
+  options
+})
 
 const planOutput = (agent: Agent.Any): Plan["output"] => {
   if (agent.output === undefined) return undefined
@@ -127,20 +175,6 @@ const planOutput = (agent: Agent.Any): Plan["output"] => {
       : (json) => Effect.map(decode(json), (value) => (value as { response: unknown }).response),
     check: Schema.decodeUnknownEffect(output),
     encode: isObject ? encode : (value) => encode({ response: value })
-  }
-}
-
-const functionOf = (name: string, description: string, parameters: AnySchema) => {
-  const strict = strictly(parameters)
-  return {
-    definition: {
-      type: "function" as const,
-      name,
-      description,
-      parameters: strict?.jsonSchema ?? Tool.getJsonSchemaFromSchema(parameters),
-      strict: strict !== undefined
-    },
-    decode: Schema.decodeUnknownEffect(Schema.fromJsonString((strict?.codec ?? parameters) as AnySchema))
   }
 }
 
@@ -174,40 +208,52 @@ const repeated = (names: ReadonlyArray<string>): string | undefined => {
     : `Two of the agent's tools, agent tools and handoffs are called "${name}": give one of them another name`
 }
 
-const switchOf = (name: string, isEnabled: Effect.Effect<boolean, any, any> | undefined) =>
+const switchOf = (name: string, isEnabled: Effect.Effect<boolean, any, any> | undefined): ReadonlyArray<Switch> =>
   isEnabled === undefined ? [] : [{ name, isEnabled }]
 
-const someOf = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> | undefined => all.length === 0 ? undefined : all
+export const someOf = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> | undefined => all.length === 0 ? undefined : all
+
+const nothing: ToolOptions<any, any, any> = {}
 
 const makePlan = (agent: Agent.Any): Plan => {
-  const tools = Object.values(agent.tools).map((tool) => planTool(tool, agent.toolOptions[tool.name] ?? {}))
-  const handled = tools.filter(({ tool }) => !Tool.isProviderDefined(tool))
+  const own = Object.values(agent.tools).map((tool): Offered | PlannedTool => {
+    const options = agent.toolOptions[tool.name] ?? nothing
+    return Tool.isProviderDefined(tool) ? planHosted(tool, options) : planTool(tool, options)
+  })
   const agentTools = agent.agentTools.map(planAgentTool)
   const handoffs = agent.handoffs().map(planHandoff)
-  const deferred = handled.filter(({ options }) => options.isDeferred === true).map(({ definition }) => definition)
-  const shown = deferred.length === 0 ? [] : [ToolSearch.definition(deferred.length)]
+  const offered = [...own, ...agentTools.map(({ definition }) => ({ definition, options: nothing }))]
+  const isDeferring = own.some(({ options }) => options.isDeferred === true) ||
+    agent.mcpServers.some(({ options }) => options.isDeferred === true)
+  const names = [
+    ...[...offered, ...handoffs].map(({ definition }) => definition.name),
+    ...(isDeferring ? [ToolSearch.toolSearch] : [])
+  ]
   const unknown = Object.keys(agent.toolOptions).find((name) => !(name in agent.tools))
+  const tools = new Map(own.filter(isPlanned).map((tool) => [tool.definition.name, tool]))
+  const switches = [
+    ...own.flatMap(({ definition, options }) => switchOf(definition.name, options.isEnabled)),
+    ...agentTools.flatMap(({ tool }) => switchOf(tool.name, tool.isEnabled)),
+    ...handoffs.flatMap(({ handoff }) => switchOf(handoff.toolName, handoff.isEnabled))
+  ]
   return {
-    refused: tools.map(({ tool }) => refusedTool(tool)).find((reason) => reason !== undefined) ??
-      repeated([
-        ...[...tools, ...agentTools, ...handoffs].map(({ definition }) => definition.name),
-        ...shown.map(({ name }) => name)
-      ]) ??
+    refused: Object.values(agent.tools).map(refusedTool).find((reason) => reason !== undefined) ??
+      repeated(names) ??
       (unknown === undefined ? undefined : `toolOptions names "${unknown}", which is no tool of the agent's toolkit`),
-    tools: new Map(handled.map((planned) => [planned.tool.name, planned])),
+    names,
+    offered,
+    tools,
     agentTools: new Map(agentTools.map((planned) => [planned.tool.name, planned])),
     handoffs: new Map(handoffs.map((planned) => [planned.handoff.toolName, planned])),
+    switches,
+    isFixed: switches.length === 0 && !isDeferring && agent.mcpServers.length === 0,
     offer: {
-      definitions: someOf([...[...tools, ...agentTools].map(({ definition }) => definition), ...shown]),
+      definitions: someOf(offered.map(({ definition }) => definition)),
       handoffs: someOf(handoffs.map(({ definition }) => definition)),
+      tools,
+      deferred: [],
       isEnabled: () => true
     },
-    deferred,
-    switches: [
-      ...tools.flatMap(({ definition, options }) => switchOf(definition.name, options.isEnabled)),
-      ...agentTools.flatMap(({ tool }) => switchOf(tool.name, tool.isEnabled)),
-      ...handoffs.flatMap(({ handoff }) => switchOf(handoff.toolName, handoff.isEnabled))
-    ],
     output: planOutput(agent)
   }
 }
@@ -220,54 +266,3 @@ export const planOf = (agent: Agent.Any): Plan => {
   if (plan === undefined) plans.set(agent, plan = makePlan(agent))
   return plan
 }
-
-/** Whether the model is offered the same in every turn. */
-export const isFixed = (plan: Plan): boolean => plan.switches.length === 0 && plan.deferred.length === 0
-
-/** What is enabled now, and what was found. */
-export const offerOf = (plan: Plan, found: ReadonlySet<string>): Effect.Effect<Offer, any, any> =>
-  Effect.map(Effect.filter(plan.switches, ({ isEnabled }) => Effect.map(isEnabled, (is) => !is)), (disabled) => {
-    const off = new Set(disabled.map(({ name }) => name))
-    const { definitions = [], handoffs = [] } = plan.offer
-    return {
-      definitions: someOf(
-        definitions.filter((tool) => !off.has(tool.name) && (!plan.deferred.includes(tool) || found.has(tool.name)))
-      ),
-      handoffs: someOf(handoffs.filter(({ name }) => !off.has(name))),
-      isEnabled: (name) => !off.has(name)
-    }
-  })
-
-/**
- * Every agent that a run of `root` may come to by handoffs, under a name of its own: the first of a name has it, others
- * have it with a number. The order is that of the handoffs, so that a name means the same after a deploy.
- */
-export const agentsOf = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => {
-  const found = new Map<string, Agent.Any>()
-  const seen = new Set<Agent.Any>()
-  const queue: Array<Agent.Any> = [root]
-  for (let agent = queue.shift(); agent !== undefined; agent = queue.shift()) {
-    if (seen.has(agent)) continue
-    seen.add(agent)
-    let key = agent.name
-    for (let count = 2; found.has(key); count++) key = `${agent.name}#${count}`
-    found.set(key, agent)
-    for (const { handoff } of planOf(agent).handoffs.values()) queue.push(handoff.agent)
-  }
-  return found
-}
-
-const refusals = new WeakMap<Agent.Any, { readonly reason: string | undefined }>()
-
-/** Why a run of the agent, or of one that it may come to, would go wrong. */
-export const refusalOf = (root: Agent.Any): string | undefined => {
-  let refusal = refusals.get(root)
-  if (refusal === undefined) {
-    const plans = Array.from(agentsOf(root).values(), planOf)
-    refusals.set(root, refusal = { reason: plans.find(({ refused }) => refused !== undefined)?.refused })
-  }
-  return refusal.reason
-}
-
-export const keyOf = (root: Agent.Any, agent: Agent.Any): string =>
-  agent === root ? agent.name : Array.from(agentsOf(root)).find(([, other]) => other === agent)?.[0] ?? agent.name

@@ -18,11 +18,11 @@ import type { RunInput } from "../RunConfig.ts"
 import type { RunErrorReason } from "../RunError.ts"
 import { ConversationMoved, InvalidOptions, RunError, StateMismatch } from "../RunError.ts"
 import type { RequestUsage, RunState } from "../RunState.ts"
+import { agentsOf, refusalOf } from "./agents.ts"
 import { misfit } from "./approve.ts"
-import { agentsOf, planOf, refusalOf } from "./plan.ts"
-import { mergeSettings } from "./settings.ts"
+import { planOf } from "./plan.ts"
 import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
-import { addUsage } from "./state.ts"
+import { addUsage, mergeSettings } from "./state.ts"
 
 const isCount = (n: number) => Number.isInteger(n) && n > 0
 

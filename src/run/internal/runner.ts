@@ -8,6 +8,7 @@ import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
 import { assistant, user } from "../../services/Item.ts"
+import type { ModelError } from "../../services/ModelError.ts"
 import { isModelError } from "../../services/ModelError.ts"
 import type { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
@@ -26,7 +27,7 @@ import type { Answer } from "./executeTools.ts"
 import { executeTools, isWaiting } from "./executeTools.ts"
 import { checkInput, checkOutput } from "./guardrails.ts"
 import { chooseHandoff, handOff, noHandoff } from "./handOff.ts"
-import { isFixed, offerOf } from "./plan.ts"
+import { offerOf } from "./offer.ts"
 import type { Beginning } from "./prepare.ts"
 import { conversationOf, prepare, releaseClaims, sessionOf } from "./prepare.ts"
 import { serialised } from "./serialise.ts"
@@ -43,9 +44,8 @@ const askChecked = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<Model
   yield* checkInput(run, "blocking")
   const call = callModel(run) as Effect.Effect<ModelResponse, unknown>
   const isAlone = run.agent.inputGuardrails.every(({ mode }) => mode === "blocking")
-  const response = isAlone
-    ? yield* call
-    : (yield* Effect.all([call, checkInput(run, "parallel")], { concurrency: 2 }))[0]
+  if (isAlone) return yield* call
+  const [response] = yield* Effect.all([call, checkInput(run, "parallel")], { concurrency: 2 })
   return response
 })
 
@@ -76,7 +76,7 @@ const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
 const takeTurn = Effect.fnUntraced(function*(run: Run) {
   const open = run.openTurn
   run.openTurn = undefined
-  run.offer = isFixed(run.plan) ? run.plan.offer : yield* offerOf(run.plan, run.found)
+  run.offer = run.plan.isFixed ? run.plan.offer : yield* offerOf(run)
   const response = open === undefined ? yield* ask(run) : open.response
   run.isUnchecked = false
   const isCutOff = response.status === "incomplete"
@@ -104,12 +104,15 @@ const takeTurn = Effect.fnUntraced(function*(run: Run) {
   const outputs = calls.map(({ call_id: callId }) =>
     answers.get(callId)?.output ?? handedOff.find((output) => output.call_id === callId)!
   )
+  if (run.unsent !== undefined) {
+    run.unsent = outputs.slice()
+    run.previousResponseId = response.id ?? run.previousResponseId
+  }
   const next: NextStep = calls.length === 0
     ? yield* decide(run, response)
     : chosen === undefined && inOrder.length > 0
     ? yield* decideAfterTools(run, response, inOrder)
     : { _tag: "RunAgain" }
-  run.unsent?.push(...outputs)
   if (next._tag === "Repair") {
     run.repairs++
     if (run.unsent !== undefined) run.unsent.push(complaint(next.description))
@@ -123,7 +126,7 @@ const takeTurn = Effect.fnUntraced(function*(run: Run) {
   return next._tag === "Finish" ? next : undefined
 })
 
-const isRecoverable = (error: unknown): error is RunError.RunError =>
+const isRecoverable = (error: unknown): error is RunError.RunError | ModelError =>
   RunError.isRunError(error)
     ? error.reason._tag === "MaxTurnsExceeded" || error.reason._tag === "InvalidFinalOutput"
     : isModelError(error) && error.reason._tag === "Refused"

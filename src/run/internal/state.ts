@@ -131,6 +131,16 @@ export const hookContext = (run: Run): HookContext => ({
 export const stepName = (run: Run, name: string): string =>
   run.path.length === 0 ? name : `${run.path.join("/")}/${name}`
 
+/** What the run says wins, field by field. */
+export const mergeSettings = (
+  agent: ModelSettings | undefined,
+  run: ModelSettings | undefined
+): ModelSettings | undefined => {
+  if (agent === undefined || run === undefined) return run ?? agent
+  const defined = Object.entries(run).filter(([, value]) => value !== undefined)
+  return { ...agent, ...Object.fromEntries(defined) }
+}
+
 /** Takes in what a turn made. */
 export const append = (run: Run, made: ReadonlyArray<Item>): void => {
   for (const item of made) {

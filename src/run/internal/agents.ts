@@ -1,0 +1,59 @@
+import type * as Agent from "../Agent.ts"
+import { planOf } from "./plan.ts"
+
+/** More than anybody writes down: `handoffs` then makes new agents each time that it is asked. */
+const atMost = 1000
+
+/** The agent and those that it leads to, each once, in the order in which a run could come to them. */
+export const reachable = (
+  root: Agent.Any,
+  next: (agent: Agent.Any) => ReadonlyArray<Agent.Any>
+): ReadonlyArray<Agent.Any> => {
+  const found = new Set([root])
+  for (const agent of found) {
+    for (const other of next(agent)) if (found.size < atMost) found.add(other)
+  }
+  return Array.from(found)
+}
+
+/**
+ * Every agent that a run of `root` may come to by handoffs, under a name of its own: the first of a name has it, others
+ * have it with a number. The order is that of the handoffs, so that a name means the same after a deploy.
+ */
+const named = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => {
+  const agents = new Map<string, Agent.Any>()
+  const all = reachable(root, (agent) => Array.from(planOf(agent).handoffs.values(), ({ handoff }) => handoff.agent))
+  for (const agent of all) {
+    let key = agent.name
+    for (let count = 2; agents.has(key); count++) key = `${agent.name}#${count}`
+    agents.set(key, agent)
+  }
+  return agents
+}
+
+interface Family {
+  readonly agents: ReadonlyMap<string, Agent.Any>
+  readonly refused: string | undefined
+}
+
+const families = new WeakMap<Agent.Any, Family>()
+
+const familyOf = (root: Agent.Any): Family => {
+  let family = families.get(root)
+  if (family === undefined) {
+    const agents = named(root)
+    const refused = agents.size < atMost
+      ? Array.from(agents.values(), planOf).find(({ refused }) => refused !== undefined)?.refused
+      : `"${root.name}" leads to ${atMost} agents and more: \`handoffs\` must give the same agents each time`
+    families.set(root, family = { agents, refused })
+  }
+  return family
+}
+
+export const agentsOf = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => familyOf(root).agents
+
+/** Why a run of the agent, or of one that it may come to, would go wrong. */
+export const refusalOf = (root: Agent.Any): string | undefined => familyOf(root).refused
+
+export const keyOf = (root: Agent.Any, agent: Agent.Any): string =>
+  Array.from(agentsOf(root)).find(([, other]) => other === agent)?.[0] ?? agent.name
