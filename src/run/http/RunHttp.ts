@@ -1,21 +1,39 @@
 /**
  * Agents behind HTTP: routes that an Effect server mounts. A client starts a run, listens to its events, comes back
- * where its connection broke, cancels, and reads conversations. A run goes on whether anybody listens or not, until it
- * is done, cancelled or the Layer closes.
+ * where its connection broke, decides about calls that need a person's approval, cancels, and reads conversations. A
+ * run goes on whether anybody listens or not, until it is done, cancelled or the Layer closes.
  *
  * | route | answers |
  * |---|---|
- * | `POST /runs` `{ agent, input, conversationId? }` | 202 with the run and its links; a new conversation without `conversationId` |
- * | `GET /runs/:id` | the run: `running`, `completed` with its result, `failed` or `cancelled` with a problem |
+ * | `POST /runs` `{ agent, input, conversationId? }` | 202 with the run; without an id a new conversation |
+ * | `GET /runs/:id` | the run: `running`, `waiting` (approvals), `completed` (result), `failed`, `cancelled` (problem) |
  * | `GET /runs/:id/events` | server-sent events: the `RunEvent`s as JSON with ids, on from `Last-Event-ID` |
- * | `DELETE /runs/:id` | interrupts the run and answers with what became of it |
+ * | `POST /runs/:id/decisions` `{ decisions }` | 202 with the run, which goes on, or 409 |
+ * | `DELETE /runs/:id` | interrupts the run, or ends its waiting, and answers with what became of it |
  * | `GET /conversations?prefix&after&limit` | conversations by id, and where to go on |
  * | `GET /conversations/:id?after&limit` | records of a conversation in order, and where to go on |
  *
- * With `Prefer: wait=10`, `POST /runs` and `GET /runs/:id` wait up to 10 seconds for the run to be over; `POST` then
- * answers 200 with the result, or with the problem and its status. Failures are `application/problem+json` with a
- * `code`; they never hold a cause. Everybody who reaches the routes may use them: put authentication in `tenants`, or
- * in a middleware of the server.
+ * With `Prefer: wait=10`, `GET /runs/:id` and both `POST`s wait up to 10 seconds for the run to be over, or to wait
+ * itself; where it is over a `POST` answers 200 with the result, or with the problem and its status. Failures are
+ * `application/problem+json` with a `code`; they never hold a cause. Everybody who reaches the routes may use them: put
+ * authentication in `tenants`, or in a middleware of the server.
+ *
+ * **Approvals**
+ *
+ * A run whose agent asks for approvals becomes `waiting`: after `ApprovalRequested` comes the event
+ * `Waiting { approvals }`, and its listeners stay. Each of the `decisions` is a `Decision` about one of them: its `id`
+ * and `argumentsHash`, `isApproved`, and `reason` or `always` if wanted. When they are taken the event
+ * `Decided { decisions }` comes, and the run goes on under its id, with the numbers of its events. For decisions that
+ * are left out it waits again. Of two requests at the same time one is taken. Others are answered with 409:
+ *
+ * - `state-mismatch` (no such call waits, other arguments, twice the same call) and `not-waiting`: nothing has changed.
+ * - `conversation-busy`: another run is at work on the conversation. The run still waits, as after 429 and 503: send
+ *   the decisions again.
+ * - `conversation-moved`: the conversation was added to while the run waited. The run has failed, and no tool has run.
+ *
+ * A waiting run's state stays in this process and is never told to clients. It holds no fiber and none of its tenant's
+ * services, and is lost with the process: for approvals that outlive it, a program keeps the `RunState` of
+ * `ApprovalRequired` itself and goes on with `Runner.resume`.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -83,7 +101,7 @@ export interface Tenants<Provided, E, R> {
   readonly of: (request: Request) => Effect.Effect<string, RequestRefused, R>
   /**
    * What runs of this tenant, and its conversations, are served by. Held in scope for a whole run, and for a request
-   * that reads conversations. A failure is 503, and logged.
+   * that reads conversations; not while a run waits for decisions. A failure is 503, and logged.
    */
   readonly services: (tenant: string) => Effect.Effect<Context.Context<Provided>, E, R | Scope.Scope>
 }
@@ -119,6 +137,26 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
    * @default maxRuns
    */
   readonly maxRunsPerTenant?: number | undefined
+  /**
+   * Runs that wait for decisions, each with its state in memory (the conversation among it); they do not count for
+   * `maxRuns`. One more fails with 503.
+   *
+   * @default 1000
+   */
+  readonly maxWaitingRuns?: number | undefined
+  /**
+   * Runs of one tenant that wait for decisions; one more fails with 429.
+   *
+   * @default maxWaitingRuns
+   */
+  readonly maxWaitingRunsPerTenant?: number | undefined
+  /**
+   * How long a run waits for decisions; then it fails with 409 `approval-expired`. Decisions about some of the calls
+   * begin it anew.
+   *
+   * @default "1 hour"
+   */
+  readonly waitFor?: Duration.Input | undefined
   /**
    * How long a finished run, its result and its events can be read.
    *
@@ -184,13 +222,16 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
  */
 export class RunHttp extends Context.Service<RunHttp, {
   /**
-   * Refuses new runs with 503 from now on, waits up to `drainTimeout` for those that go on, interrupts the rest, waits
-   * for their end and up to 2 seconds for clients to take the last events. Runs by itself when the Layer closes.
+   * Refuses new runs with 503 from now on and cancels those that wait for decisions, waits up to `drainTimeout` for
+   * those that go on, interrupts the rest, waits for their end and up to 2 seconds for clients to take the last events.
+   * Runs by itself when the Layer closes.
    */
   readonly drain: Effect.Effect<void>
   readonly counts: Effect.Effect<{
     /** Runs that go on. */
     readonly running: number
+    /** Runs that wait for decisions. */
+    readonly waiting: number
     /** Finished runs that can still be read. */
     readonly retained: number
     /** Clients that listen. */
@@ -210,9 +251,9 @@ type RequirementsOf<Agents extends Readonly<Record<string, Agent.Any>>> = {
  * waits for open connections, so that a stop takes up to `gracefulShutdownTimeout` and `drainTimeout` together; with
  * `layerDrain` around the server the runs are drained first.
  *
- * Runs, their results and events are kept in this process, at most `(maxRuns + maxRetainedRuns) * maxEventBytesPerRun`
- * bytes of events: where several processes serve, a client has to come back to the one that answered it. What a run
- * commits to its `Session` outlives all of that.
+ * Runs, their results and events are kept in this process, at most `(maxRuns + maxWaitingRuns + maxRetainedRuns) *
+ * maxEventBytesPerRun` bytes of events: where several processes serve, a client has to come back to the one that
+ * answered it. What a run commits to its `Session` outlives all of that.
  *
  * Path parameters longer than the router's `maxParamLength` (100 characters unless configured) are not found, which
  * matters where programs make conversation ids of their own.
@@ -236,11 +277,14 @@ export const layer = <
 > => Layer.effect(RunHttp, make(options))
 
 const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string, Agent.Any>>, any, any, any>) {
-  const { maxRuns = 100, tenants } = options
+  const { maxRuns = 100, maxWaitingRuns = 1000, tenants } = options
   const prefix = (options.prefix ?? "/").replace(/\/+$/, "")
   const started = yield* runs.make({
     maxRuns,
     maxRunsPerTenant: options.maxRunsPerTenant ?? maxRuns,
+    maxWaitingRuns,
+    maxWaitingRunsPerTenant: options.maxWaitingRunsPerTenant ?? maxWaitingRuns,
+    waitFor: Duration.fromInputUnsafe(options.waitFor ?? "1 hour"),
     maxRetainedRuns: options.maxRetainedRuns ?? 1000,
     retainFor: Duration.fromInputUnsafe(options.retainFor ?? "5 minutes"),
     drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds"),

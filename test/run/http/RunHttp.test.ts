@@ -10,7 +10,7 @@ import * as ModelError from "agent-layers/services/ModelError"
 import { Session } from "agent-layers/services/Session"
 import * as SessionError from "agent-layers/services/SessionError"
 import { Context, Effect, Fiber, Layer, Metric, Schema } from "effect"
-import { type Client, eventsOf, json, readUntil, serve, type Told, until } from "./support.ts"
+import { assertProblem, type Client, eventsOf, json, readUntil, serve, type Told, until } from "./support.ts"
 
 const Assistant = Agent.make({ name: "assistant", instructions: "You answer." })
 const Due = Agent.make({ name: "due", output: Schema.Struct({ on: Schema.Date }) })
@@ -38,19 +38,6 @@ const served = ({ script = () => words(3), session = SessionMemory.layer, ...opt
 
 const started = (client: Client, body: object = {}) =>
   Effect.flatMap(client.post({ agent: "assistant", input: "Hello?", ...body }), json)
-
-/** That it is a problem of this kind, in its whole form. */
-const assertProblem = (response: Response, status: number, code: string) =>
-  Effect.map(json(response), (body) => {
-    assert.strictEqual(response.status, status, JSON.stringify(body))
-    assert.strictEqual(response.headers.get("content-type"), "application/problem+json")
-    assert.strictEqual(body.type, "about:blank")
-    assert.strictEqual(body.status, status)
-    assert.strictEqual(body.code, code)
-    assert.isString(body.title)
-    assert.isString(body.detail)
-    return body
-  })
 
 const names = (events: ReadonlyArray<Told>) => events.map(({ event }) => event)
 
@@ -228,7 +215,7 @@ describe("RunHttp", () => {
           yield* assertProblem(yield* client.raw(body), 400, code).pipe(Effect.annotateLogs({ what }))
         }
         yield* assertProblem(yield* client.raw(new Uint8Array([0x22, 0xff, 0x22])), 400, "invalid-json")
-        assert.deepStrictEqual(yield* client.counts, { running: 0, retained: 0, subscribers: 0 })
+        assert.deepStrictEqual(yield* client.counts, { running: 0, waiting: 0, retained: 0, subscribers: 0 })
       }))
 
     it.live("other media types with 415 and large bodies with 413, announced or not", () =>

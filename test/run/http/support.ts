@@ -1,5 +1,6 @@
 /** A real server on 127.0.0.1 and what a client does with it. */
 import { NodeHttpServer } from "@effect/platform-node"
+import { assert } from "@effect/vitest"
 import { RunHttp } from "agent-layers/run/http/RunHttp"
 import { Effect, Layer, Logger } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
@@ -12,7 +13,12 @@ export interface Client {
   readonly delete: (path: string, headers?: Record<string, string>) => Effect.Effect<Response>
   readonly post: (body: unknown, headers?: Record<string, string>) => Effect.Effect<Response>
   /** The body as it is given, not made JSON. */
-  readonly raw: (body: BodyInit, headers?: Record<string, string>) => Effect.Effect<Response>
+  readonly raw: (body: BodyInit, headers?: Record<string, string>, path?: string) => Effect.Effect<Response>
+  readonly decide: (
+    run: { readonly links: { readonly decisions: string } },
+    decisions: unknown,
+    headers?: Record<string, string>
+  ) => Effect.Effect<Response>
   readonly counts: RunHttp["Service"]["counts"]
   readonly drain: RunHttp["Service"]["drain"]
 }
@@ -44,8 +50,8 @@ export const serve = <E, R>(
     }).pipe(Effect.provideContext(built))
     const request = (path_: string, init: RequestInit) =>
       Effect.promise(() => fetch(path_.startsWith("http") ? path_ : `${url}${path}${path_}`, init))
-    const raw: Client["raw"] = (body, headers) =>
-      request("/runs", { method: "POST", body, headers: { "content-type": "application/json", ...headers } })
+    const raw: Client["raw"] = (body, headers, path = "/runs") =>
+      request(path, { method: "POST", body, headers: { "content-type": "application/json", ...headers } })
     const client: Client = {
       url: `${url}${path}`,
       server,
@@ -55,6 +61,7 @@ export const serve = <E, R>(
         request(path, { headers: headers ?? {}, ...(signal === undefined ? {} : { signal }) }),
       delete: (path, headers) => request(path, { method: "DELETE", headers: headers ?? {} }),
       post: (body, headers) => raw(JSON.stringify(body), headers),
+      decide: (run, decisions, headers) => raw(JSON.stringify({ decisions }), headers, run.links.decisions),
       raw
     }
     return client
@@ -79,6 +86,19 @@ export const parse = (text: string): ReadonlyArray<Told> =>
   })
 
 export const eventsOf = (response: Response) => Effect.map(Effect.promise(() => response.text()), parse)
+
+/** That it is a problem of this kind, in its whole form. */
+export const assertProblem = (response: Response, status: number, code: string) =>
+  Effect.map(json(response), (body) => {
+    assert.strictEqual(response.status, status, JSON.stringify(body))
+    assert.strictEqual(response.headers.get("content-type"), "application/problem+json")
+    assert.strictEqual(body.type, "about:blank")
+    assert.strictEqual(body.status, status)
+    assert.strictEqual(body.code, code)
+    assert.isString(body.title)
+    assert.isString(body.detail)
+    return body
+  })
 
 /** Reads events until one satisfies, then leaves. */
 export const readUntil = (client: Client, path: string, found: (told: ReadonlyArray<Told>) => boolean) =>

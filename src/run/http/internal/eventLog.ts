@@ -9,6 +9,7 @@ import * as Sse from "effect/encoding/Sse"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { problem } from "./problem.ts"
+import type { Entry } from "./told.ts"
 
 export interface Limits {
   readonly maxEvents: number
@@ -39,11 +40,7 @@ export const make = (limits: Limits): EventLog => ({
 
 const encoder = new TextEncoder()
 
-interface Told {
-  readonly _tag: string
-}
-
-const encode = (id: number | undefined, told: Told): Uint8Array =>
+const encode = (id: number | undefined, told: { readonly _tag: string }): Uint8Array =>
   encoder.encode(Sse.encoder.write({
     _tag: "Event",
     id: id === undefined ? undefined : String(id),
@@ -52,7 +49,7 @@ const encode = (id: number | undefined, told: Told): Uint8Array =>
   }))
 
 /** `isLast`: the run is over, and readers end after this event. */
-export const append = (log: EventLog, told: Told, isLast = false): void => {
+export const append = (log: EventLog, told: Entry, isLast = false): void => {
   const id = log.last + 1
   const bytes = encode(id, told)
   log.last = id
@@ -82,8 +79,9 @@ const lost = (log: EventLog): Uint8Array => {
 }
 
 /**
- * A comment at once, so that the client's request is answered. Events after `after` as they come, comments in between where none comes for as long as `every`. Ends after the last
- * event, or with `Lost` where the log has forgotten what this reader would have to be given next.
+ * A comment at once, so that the client's request is answered. Then the events after `after` as they come, and a
+ * comment where none comes for as long as `every`. Ends after the last event, or with `Lost` where the log has
+ * forgotten what this reader would have to be given next.
  */
 export const follow = (log: EventLog, after: number, every: Duration.Duration): Stream.Stream<Uint8Array> => {
   const next = (

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -19,9 +20,11 @@ import { isItem, type Item } from "../../../services/Item.ts"
 import { Session } from "../../../services/Session.ts"
 import type { SessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
+import { Decision } from "../../Approval.ts"
 import * as EventLog from "./eventLog.ts"
 import { problem, problemOf, Refusal, refuse, respond } from "./problem.ts"
-import type { Run, Runs } from "./runs.ts"
+import type { Run } from "./run.ts"
+import type { Runs } from "./runs.ts"
 
 export interface Incoming {
   readonly method: string
@@ -48,13 +51,28 @@ const isUserMessage = (item: Item): boolean => "role" in item && item["role"] ==
 
 const Items = Schema.Array(Schema.Unknown.check(Schema.makeFilter((u) => isItem(u) || "an item")))
 
-const Body = Schema.Struct({
-  agent: Schema.String,
-  input: Schema.Union([Schema.String, Items]),
-  conversationId: Schema.optional(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)))
+/** What a route takes, and how that is put to whoever sent something else. */
+const bodyOf = <A>(schema: Schema.Codec<A, unknown>, form: string) => ({
+  decode: Schema.decodeUnknownEffect(Schema.fromJsonString(schema), { onExcessProperty: "error" }),
+  form
 })
 
-const decodeBody = Schema.decodeUnknownEffect(Schema.fromJsonString(Body), { onExcessProperty: "error" })
+type Body<A> = ReturnType<typeof bodyOf<A>>
+
+const RunBody = bodyOf(
+  Schema.Struct({
+    agent: Schema.String,
+    input: Schema.Union([Schema.String, Items]),
+    conversationId: Schema.optional(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)))
+  }),
+  `{ "agent": string, "input": string or items, "conversationId"?: string }`
+)
+
+const DecisionsBody = bodyOf(
+  Schema.Struct({ decisions: Schema.Array(Decision).check(Schema.isMinLength(1)) }),
+  `{ "decisions": [decision, ...] }, each ` +
+    `{ "id": string, "argumentsHash": string, "isApproved": boolean, "reason"?: string, "always"?: boolean }`
+)
 
 const decoder = new TextDecoder("utf-8", { fatal: true })
 
@@ -65,6 +83,9 @@ const json = (body: unknown, status = 200, headers: Readonly<Record<string, stri
 
 /** A count in decimal, or nothing where it is no such. */
 const countOf = (text: string): number | undefined => /^\d{1,15}$/.test(text) ? Number(text) : undefined
+
+/** What `Runner.resume` keeps beside conversations, so that a state is taken up once. */
+const claims = "agent-layers/resumed/"
 
 const notFound = refuse(404, "not-found", "There is no such run.")
 
@@ -93,17 +114,19 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
 
   const view = (run: Run) => ({
     id: run.id,
-    agent: run.agent,
+    agent: run.name,
     status: run.status,
     conversationId: run.conversationId,
     startedAt: run.startedAt,
     ...(run.finishedAt === undefined ? undefined : { finishedAt: run.finishedAt }),
+    ...(run.status === "waiting" ? { approvals: run.suspended?.approvals } : undefined),
     ...(run.result === undefined ? undefined : { result: run.result }),
     ...(run.problem === undefined ? undefined : { problem: run.problem }),
     lastEventId: run.log.last,
     links: {
       self: href("runs", run.id),
       events: href("runs", run.id, "events"),
+      decisions: href("runs", run.id, "decisions"),
       ...(run.conversationId === undefined
         ? undefined
         : { conversation: href("conversations", run.conversationId) })
@@ -153,7 +176,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     return HttpRouter.route(method, path, answered as Effect.Effect<HttpServerResponse.HttpServerResponse>)
   }
 
-  const readBody = Effect.gen(function*() {
+  const readBody = Effect.fnUntraced(function*<A>({ decode, form }: Body<A>) {
     const request = yield* HttpServerRequest.HttpServerRequest
     const tooLarge = refuse(413, "body-too-large", `The body may have at most ${settings.maxBodyBytes} bytes.`)
     const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
@@ -173,12 +196,10 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
       try: () => decoder.decode(bytes),
       catch: () => refuse(400, "invalid-json", "The body is not UTF-8.")
     })
-    return yield* Effect.mapError(decodeBody(text), () =>
-      refuse(
-        400,
-        "invalid-body",
-        "The body is not of the form { \"agent\": string, \"input\": string or items, \"conversationId\"?: string }."
-      ))
+    return yield* Effect.mapError(
+      decode(text),
+      () => refuse(400, "invalid-body", `The body is not of the form ${form}.`)
+    )
   })
 
   const waitOf = Effect.map(HttpServerRequest.HttpServerRequest, ({ headers }) => {
@@ -186,16 +207,26 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     return seconds === undefined ? undefined : Duration.min(Duration.seconds(seconds), settings.maxWait)
   })
 
-  const ended = (run: Run) =>
+  /** As long as the client wants to wait for the run to be over, or to wait for decisions itself. */
+  const rested = (run: Run) =>
     Effect.flatMap(waitOf, (wait) =>
-      wait === undefined
+      wait === undefined || run.status === "waiting"
         ? Effect.succeed(false)
-        : Effect.map(Effect.timeoutOption(Deferred.await(run.done), wait), Option.isSome))
+        : Effect.map(Effect.timeoutOption(Deferred.await(run.rested), wait), Option.isSome))
+
+  /** Of what was asked to go on. */
+  const answer = Effect.fnUntraced(function*(run: Run) {
+    const location = { location: href("runs", run.id) }
+    if (!(yield* rested(run)) || run.status === "waiting") return json(view(run), 202, location)
+    return run.problem === undefined
+      ? json(view(run), 200, { ...location, "preference-applied": "wait" })
+      : respond(run.problem, location)
+  })
 
   const postRun = Effect.gen(function*() {
     yield* runs.refuseIfDraining
     const tenant = yield* tenantOf
-    const { agent: name, conversationId, input } = yield* readBody
+    const { agent: name, conversationId, input } = yield* readBody(RunBody)
     const agent = Object.hasOwn(settings.agents, name) ? settings.agents[name] : undefined
     if (agent === undefined) {
       return yield* refuse(
@@ -218,11 +249,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
       conversationId: conversationId ?? (yield* ids.next("conv")),
       stack: stackOf(tenant).pipe(Effect.provideContext(services))
     })
-    const location = { location: href("runs", run.id) }
-    if (!(yield* ended(run))) return json(view(run), 202, location)
-    return run.problem === undefined
-      ? json(view(run), 200, { ...location, "preference-applied": "wait" })
-      : respond(run.problem, location)
+    return yield* answer(run)
   })
 
   const owned = Effect.gen(function*() {
@@ -234,15 +261,22 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
 
   const getRun = Effect.gen(function*() {
     const { run } = yield* owned
-    yield* ended(run)
+    yield* rested(run)
     return json(view(run))
+  })
+
+  const postDecisions = Effect.gen(function*() {
+    const { run } = yield* owned
+    const { decisions } = yield* readBody(DecisionsBody)
+    yield* runs.decide(run, decisions)
+    return yield* answer(run)
   })
 
   const deleteRun = Effect.gen(function*() {
     const { run } = yield* owned
     // A commit that has begun is finished first, which may take its time.
-    yield* runs.cancel(run, "client").pipe(Effect.forkDetach, Effect.asVoid)
-    const isDone = Option.isSome(yield* Effect.timeoutOption(Deferred.await(run.done), "5 seconds"))
+    const cancelling = yield* Effect.forkDetach(runs.cancel(run, "client"))
+    const isDone = Option.isSome(yield* Effect.timeoutOption(Fiber.join(cancelling), "5 seconds"))
     return json(view(run), isDone ? 200 : 202)
   })
 
@@ -302,6 +336,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     const prefix = query("prefix")
     const after = query("after")
     const found = yield* conversations({ prefix }).pipe(
+      Stream.filter(({ id }) => !id.startsWith(claims)),
       Stream.dropWhile(({ id }) => after !== undefined && id <= after),
       Stream.take(limit + 1),
       Stream.runCollect
@@ -342,6 +377,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
       route("GET", "/runs/:id", getRun),
       route("DELETE", "/runs/:id", deleteRun),
       route("GET", "/runs/:id/events", getEvents),
+      route("POST", "/runs/:id/decisions", postDecisions),
       route("GET", "/conversations", getConversations),
       route("GET", "/conversations/:id", getConversation)
     ]

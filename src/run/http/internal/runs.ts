@@ -1,175 +1,170 @@
-/** The runs of one Layer: each in a fiber of its own, which no request and no subscriber holds. */
+/** The runs of one Layer: each in a fiber that no request and no subscriber holds, and in none while it waits. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
-import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type * as Agent from "../../Agent.ts"
-import type { RunInput } from "../../RunConfig.ts"
+import type { Decision } from "../../Approval.ts"
+import { misfit } from "../../internal/approve.ts"
 import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
-import type { RunResult } from "../../RunResult.ts"
 import * as EventLog from "./eventLog.ts"
-import { type Problem, problem, problemOf, Refusal, refuse } from "./problem.ts"
+import * as Expiring from "./expiring.ts"
+import { Refusal, refuse } from "./problem.ts"
+import type { Ending, Order, Owner, Run, Stopper } from "./run.ts"
+import { askedBy, endingOf, errorOf, expired, isUntouched, stopped } from "./run.ts"
+import * as Told from "./told.ts"
 
 export interface Limits {
   readonly maxRuns: number
   readonly maxRunsPerTenant: number
+  readonly maxWaitingRuns: number
+  readonly maxWaitingRunsPerTenant: number
+  readonly waitFor: Duration.Duration
   readonly maxRetainedRuns: number
   readonly retainFor: Duration.Duration
   readonly drainTimeout: Duration.Duration
   readonly events: EventLog.Limits
 }
 
-export type Stopper = "client" | "shutdown"
-
-export interface Run {
-  readonly id: string
-  readonly agent: string
-  readonly tenant: string | undefined
-  readonly conversationId: string | undefined
-  readonly startedAt: number
-  readonly log: EventLog.EventLog
-  readonly done: Deferred.Deferred<void>
-  readonly fiber: () => Fiber.Fiber<void>
-  status: "running" | "completed" | "failed" | "cancelled"
-  finishedAt: number | undefined
-  result: ReturnType<typeof summaryOf> | undefined
-  problem: Problem | undefined
-  stopper: Stopper | undefined
-}
-
-export interface Order {
-  readonly tenant: string | undefined
-  readonly name: string
-  readonly agent: Agent.Any
-  readonly input: RunInput
-  readonly conversationId: string | undefined
-  readonly stack: Effect.Effect<Context.Context<any>, Refusal, Scope.Scope>
-}
-
-/** What of a result is a client's: the conversation has an address of its own, and the rest is the server's affair. */
-const summaryOf = (
-  { conversationId, incompleteReason, lastAgent, newItems, runId, turns, usage, version }: RunResult<unknown>,
-  finalOutput: unknown
-) => ({ runId, lastAgent, finalOutput, incompleteReason, newItems, usage, turns, conversationId, version })
-
-type Told = Exclude<RunEvent<unknown>, { readonly _tag: "Completed" | "Nested" }> | {
-  readonly _tag: "Completed"
-  readonly result: ReturnType<typeof summaryOf>
-} | {
-  readonly _tag: "Nested"
-  readonly path: ReadonlyArray<string>
-  readonly event: Told
-}
-
-const tell = (event: RunEvent<unknown>): Told => {
-  switch (event._tag) {
-    case "Completed":
-      return { _tag: event._tag, result: summaryOf(event.result, event.result.finalOutput) }
-    case "Nested":
-      return { _tag: event._tag, path: event.path, event: tell(event.event) }
-    default:
-      return event
-  }
-}
-
-/** The agent that answered, which a handoff may have led to. */
-const answering = (first: Agent.Any, name: string): Agent.Any | undefined => {
-  const seen = new Set([first])
-  for (const agent of seen) {
-    if (agent.name === name) return agent
-    for (const handoff of agent.handoffs()) seen.add(handoff.agent)
-  }
-  return undefined
-}
-
-const finalOutputOf = (first: Agent.Any, result: RunResult<unknown>): Effect.Effect<unknown, Schema.SchemaError> => {
-  const schema = answering(first, result.lastAgent)?.output
-  return schema === undefined
-    ? Effect.succeed(result.finalOutput)
-    : Schema.encodeUnknownEffect(Schema.toCodecJson(schema as Schema.Codec<unknown>))(result.finalOutput)
-}
-
 const stopping = refuse(503, "stopping", "The server is stopping and takes no new runs. Try again later.", 5)
-
-const stopped: Readonly<Record<Stopper, Problem>> = {
-  client: problem(409, "cancelled", "The run was cancelled."),
-  shutdown: problem(503, "stopped", "The server stopped before the run was finished.")
-}
 
 export const make = Effect.fnUntraced(function*(limits: Limits) {
   const runs = new Map<string, Run>()
   const fibers = yield* FiberSet.make<void>()
   const fork = yield* FiberSet.runtime(fibers)<any>()
   const active = new Map<string | undefined, number>()
-  const finished = yield* Queue.unbounded<{ readonly id: string; readonly until: number }>()
-  const retained = new Set<string>()
   let running = 0
   let isDraining = false
 
-  const forget = (id: string) => {
-    retained.delete(id)
-    runs.delete(id)
+  const retained = yield* Expiring.make<Run>(limits.retainFor, ({ id }) => runs.delete(id))
+  const waiting = yield* Expiring.make<Run>(limits.waitFor, (run, now) => stop(run, expired, now))
+
+  const retire = (run: Run, now: number): void => {
+    run.finishedAt = now
+    run.suspended = undefined
+    retained.add(run, now)
+    if (retained.size() > limits.maxRetainedRuns) {
+      const oldest = retained.oldest()!
+      retained.delete(oldest)
+      runs.delete(oldest.id)
+    }
+    Deferred.doneUnsafe(run.rested, Effect.void)
   }
 
-  // All are kept equally long, so that the first to finish is the first to go.
-  yield* Queue.take(finished).pipe(
-    Effect.flatMap(({ id, until }) =>
-      Effect.gen(function*() {
-        const left = until - (yield* Clock.currentTimeMillis)
-        if (left > 0) yield* Effect.sleep(left)
-        forget(id)
-      })
-    ),
-    Effect.forever,
-    Effect.forkScoped
-  )
+  const stop = (run: Run, { problem, status }: Ending, now: number): void => {
+    run.status = status
+    run.problem = problem
+    EventLog.append(run.log, { _tag: status === "failed" ? "Failed" : "Cancelled", problem }, true)
+    retire(run, now)
+  }
 
-  const finish = Effect.fnUntraced(function*(run: Run) {
-    run.finishedAt = yield* Clock.currentTimeMillis
-    retained.add(run.id)
-    if (retained.size > limits.maxRetainedRuns) forget(retained.values().next().value!)
-    yield* Queue.offer(finished, { id: run.id, until: run.finishedAt + Duration.toMillis(limits.retainFor) })
-    yield* Deferred.succeed(run.done, undefined)
+  const stopperOf = (run: Run): Stopper | undefined => run.stopper ?? (isDraining ? "shutdown" : undefined)
+
+  const wait = (run: Run, now: number): void => {
+    run.status = "waiting"
+    waiting.add(run, now)
+    Deferred.doneUnsafe(run.rested, Effect.void)
+  }
+
+  const noRoomToWait = (tenant: string | undefined): Refusal | undefined => {
+    if (waiting.size() >= limits.maxWaitingRuns) {
+      return refuse(
+        503,
+        "too-many-waiting",
+        "The run needs a person's approval, and as many runs as this server keeps wait for one. Try again later."
+      )
+    }
+    const ofTenant = tenant === undefined ? [] : waiting.members().filter((run) => run.tenant === tenant)
+    return ofTenant.length < limits.maxWaitingRunsPerTenant ? undefined : refuse(
+      429,
+      "too-many-waiting",
+      "The run needs a person's approval, and as many of your runs as may wait for one. Decide about those first."
+    )
+  }
+
+  const noRoom = (tenant: string | undefined): Refusal | undefined =>
+    isDraining
+      ? stopping
+      : running >= limits.maxRuns
+      ? refuse(503, "too-many-runs", "As many runs are going on as this server takes. Try again later.", 1)
+      : tenant !== undefined && (active.get(tenant) ?? 0) >= limits.maxRunsPerTenant
+      ? refuse(429, "too-many-runs", "As many of your runs are going on as you may have. Try again later.", 1)
+      : undefined
+
+  const count = (tenant: string | undefined, change: 1 | -1): void => {
+    running += change
+    const ofTenant = (active.get(tenant) ?? 0) + change
+    if (ofTenant === 0) active.delete(tenant)
+    else active.set(tenant, ofTenant)
+  }
+
+  const accept = (run: Run, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
+    if (event._tag === "HandedOff") run.handoffs.push(event.callId)
+    if (event._tag !== "Completed") return Effect.sync(() => EventLog.append(run.log, Told.tell(event)))
+    return Effect.map(Told.finalOutputOf(run.agent, run.handoffs, event.result), (output) => {
+      run.result = Told.summaryOf(event.result, output)
+      run.status = "completed"
+      EventLog.append(run.log, { _tag: "Completed", result: run.result }, true)
+    })
+  }
+
+  const endOf = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, name: string, run: Run | undefined) {
+    const ending = endingOf(cause, run?.stopper)
+    if (ending.status === "failed" && ending.problem.status >= 500) {
+      yield* Effect.logError("A run failed", cause).pipe(
+        Effect.annotateLogs({ agent: name, ...(run === undefined ? {} : { runId: run.id }) })
+      )
+    }
+    return ending
   })
 
-  const end = (run: Run, status: "completed" | "failed" | "cancelled", event: string, fields: object) => {
-    run.status = status
-    EventLog.append(run.log, { _tag: event, ...fields }, true)
-  }
+  /** What the end of its fiber means for a run: its end, unless it waits for decisions. */
+  const settle = Effect.fnUntraced(function*(run: Run, cause: Cause.Cause<unknown>) {
+    const now = yield* Clock.currentTimeMillis
+    if (run.status === "completed") return retire(run, now)
+    const asked = askedBy(run, errorOf(cause))
+    if (asked === undefined) return stop(run, yield* endOf(cause, run.name, run), now)
+    const stopper = stopperOf(run)
+    if (stopper !== undefined) return stop(run, { status: "cancelled", problem: stopped[stopper] }, now)
+    const refusal = noRoomToWait(run.tenant)
+    if (refusal !== undefined) return stop(run, { status: "failed", problem: refusal.problem }, now)
+    run.suspended = asked
+    EventLog.append(run.log, { _tag: "Waiting", approvals: asked.approvals })
+    wait(run, now)
+  })
 
-  const accept = (run: Run, order: Order, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
-    if (event._tag !== "Completed") {
-      return Effect.sync(() => EventLog.append(run.log, tell(event)))
-    }
-    return Effect.map(finalOutputOf(order.agent, event.result), (output) => {
-      run.result = summaryOf(event.result, output)
-      end(run, "completed", "Completed", { result: run.result })
-    })
+  /** A run, or what is left of it, in a fiber of its own that holds its tenant's services. */
+  const drive = (
+    { stack, tenant }: Owner,
+    events: Stream.Stream<RunEvent<any>, unknown, any>,
+    onEvent: (event: RunEvent<unknown>) => Effect.Effect<void, Schema.SchemaError>,
+    onEnd: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
+  ): Fiber.Fiber<void> => {
+    count(tenant, 1)
+    return fork(
+      Effect.flatMap(stack, (services) => Effect.provideContext(Stream.runForEach(events, onEvent), services)).pipe(
+        Effect.scoped,
+        Effect.onExit((exit) => {
+          count(tenant, -1)
+          return onEnd(Exit.isFailure(exit) ? exit.cause : Cause.empty)
+        }),
+        Effect.exit,
+        Effect.asVoid
+      )
+    )
   }
 
   const start = (order: Order): Effect.Effect<Run, Refusal> =>
     Effect.suspend(() => {
-      const ofTenant = active.get(order.tenant) ?? 0
-      if (isDraining) return stopping
-      if (running >= limits.maxRuns) {
-        return refuse(503, "too-many-runs", "As many runs are going on as this server takes. Try again later.", 1)
-      }
-      if (order.tenant !== undefined && ofTenant >= limits.maxRunsPerTenant) {
-        return refuse(429, "too-many-runs", "As many of your runs are going on as you may have. Try again later.", 1)
-      }
-      running++
-      active.set(order.tenant, ofTenant + 1)
+      const refusal = noRoom(order.tenant)
+      if (refusal !== undefined) return refusal
+      const { agent, conversationId, input, name, stack, tenant } = order
       const started = Deferred.makeUnsafe<Run, Refusal>()
       let run: Run | undefined
 
@@ -177,14 +172,18 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
         if (event._tag === "RunStarted" && run === undefined) {
           run = {
             id: event.runId,
-            agent: order.name,
-            tenant: order.tenant,
+            name,
+            agent,
+            tenant,
+            stack,
             conversationId: event.conversationId,
             startedAt: yield* Clock.currentTimeMillis,
             log: EventLog.make(limits.events),
-            done: Deferred.makeUnsafe(),
-            fiber: () => fiber,
+            handoffs: [],
             status: "running",
+            suspended: undefined,
+            rested: Deferred.makeUnsafe(),
+            fiber: () => fiber,
             finishedAt: undefined,
             result: undefined,
             problem: undefined,
@@ -192,67 +191,79 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
           }
           runs.set(run.id, run)
         }
-        yield* accept(run!, order, event)
+        yield* accept(run!, event)
         if (event._tag === "RunStarted") yield* Deferred.succeed(started, run!)
       })
 
-      const onExit = Effect.fnUntraced(function*(exit: Exit.Exit<void, unknown>) {
-        running--
-        const left = active.get(order.tenant)! - 1
-        if (left === 0) active.delete(order.tenant)
-        else active.set(order.tenant, left)
+      const onEnd = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+        run === undefined
+          ? Effect.flatMap(endOf(cause, name, run), ({ problem }) => Deferred.fail(started, new Refusal({ problem })))
+          : settle(run, cause)
 
-        let told: Problem | undefined
-        let isCancelled = false
-        if (Exit.isFailure(exit)) {
-          isCancelled = Cause.hasInterruptsOnly(exit.cause)
-          const error = Cause.findErrorOption(exit.cause)
-          told = isCancelled ? stopped[run?.stopper ?? "shutdown"] : problemOf(Option.getOrUndefined(error))
-          if (!isCancelled && told.status >= 500) {
-            yield* Effect.logError("A run failed", exit.cause).pipe(
-              Effect.annotateLogs({ agent: order.name, ...(run === undefined ? {} : { runId: run.id }) })
-            )
-          }
-        }
-        if (run === undefined) {
-          yield* Deferred.fail(started, new Refusal({ problem: told ?? problemOf(undefined) }))
-          return
-        }
-        if (run.status === "running") {
-          run.problem = told ?? problemOf(undefined)
-          if (isCancelled) end(run, "cancelled", "Cancelled", { problem: run.problem })
-          else end(run, "failed", "Failed", { problem: run.problem })
-        }
-        yield* finish(run)
-      })
-
-      const fiber: Fiber.Fiber<void> = fork(
-        order.stack.pipe(
-          Effect.flatMap((stack) =>
-            Runner.stream(order.agent, order.input, { conversationId: order.conversationId }).pipe(
-              Stream.runForEach(onEvent),
-              Effect.provideContext(stack)
-            )
-          ),
-          Effect.scoped,
-          Effect.onExit(onExit),
-          Effect.exit,
-          Effect.asVoid
-        )
-      )
+      const fiber = drive(order, Runner.stream(agent, input, { conversationId }), onEvent, onEnd)
       // Nobody would learn the id of a run whose client left before it was told.
       return Effect.onInterrupt(Deferred.await(started), () => Fiber.interrupt(fiber))
     })
 
-  const cancel = (run: Run, stopper: Stopper): Effect.Effect<void> =>
+  /** Answers when the run goes on. Decisions that were not taken leave it as it was, unless it cannot go on at all. */
+  const decide = (run: Run, decisions: ReadonlyArray<Decision>): Effect.Effect<void, Refusal> =>
     Effect.suspend(() => {
-      if (run.status !== "running") return Effect.void
+      const { suspended } = run
+      if (run.status !== "waiting" || suspended === undefined) {
+        return refuse(409, "not-waiting", "The run does not wait for decisions.")
+      }
+      const { state } = suspended
+      const wrong = misfit(state, decisions)
+      if (wrong !== undefined) return refuse(409, "state-mismatch", `${wrong}.`)
+      const refusal = noRoom(run.tenant)
+      if (refusal !== undefined) return refusal
+      waiting.delete(run)
+      run.status = "running"
+      run.rested = Deferred.makeUnsafe()
+      const taken = Deferred.makeUnsafe<void, Refusal>()
+
+      const onEvent = (event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
+        // It comes before the state is taken up, and was told when the run began.
+        if (event._tag === "RunStarted") return Effect.void
+        if (run.suspended !== undefined) {
+          run.suspended = undefined
+          EventLog.append(run.log, { _tag: "Decided", decisions })
+          Deferred.doneUnsafe(taken, Effect.void)
+        }
+        return accept(run, event)
+      }
+
+      const onEnd = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>) {
+        if (run.suspended === undefined) return yield* settle(run, cause)
+        if (stopperOf(run) !== undefined || !isUntouched(errorOf(cause))) yield* settle(run, cause)
+        else wait(run, yield* Clock.currentTimeMillis)
+        yield* Deferred.fail(
+          taken,
+          new Refusal({ problem: run.problem ?? (yield* endOf(cause, run.name, run)).problem })
+        )
+      })
+
+      const events = Runner.resumeStream(run.agent, state, decisions, { conversationId: state.conversationId })
+      const fiber = drive(run, events, onEvent, onEnd)
+      run.fiber = () => fiber
+      return Deferred.await(taken)
+    })
+
+  const cancel = (run: Run, stopper: Stopper): Effect.Effect<void> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (run.status === "waiting") {
+        waiting.delete(run)
+        stop(run, { status: "cancelled", problem: stopped[stopper] }, now)
+      }
+      if (run.status !== "running") return Deferred.await(run.rested)
       run.stopper ??= stopper
       return Fiber.interrupt(run.fiber())
     })
 
   const drain = Effect.gen(function*() {
     isDraining = true
+    // Their states are nowhere else, and decisions are not taken any more.
+    for (const run of waiting.members()) yield* cancel(run, "shutdown")
     yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), limits.drainTimeout)
     for (const run of runs.values()) {
       if (run.status === "running") run.stopper ??= "shutdown"
@@ -263,6 +274,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
 
   return {
     start,
+    decide,
     cancel,
     drain,
     refuseIfDraining: Effect.suspend(() => isDraining ? stopping : Effect.void),
@@ -270,7 +282,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       const run = runs.get(id)
       return run !== undefined && run.tenant === tenant ? run : undefined
     },
-    counts: () => ({ running, retained: retained.size })
+    counts: () => ({ running, waiting: waiting.size(), retained: retained.size() })
   }
 })
 
