@@ -1,0 +1,21 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Row } from "./scenarios/play.ts"
+import { eightWays, play } from "./scenarios/play.ts"
+import { toolCalls } from "./scenarios/toolCalls.ts"
+import { turns } from "./scenarios/turns.ts"
+
+const topics: Readonly<Record<string, ReadonlyArray<Row>>> = { turns, toolCalls }
+
+for (const [topic, rows] of Object.entries(topics)) {
+  describe(`${topic}, over run and stream, two sessions, tracing on and off`, () => {
+    for (const row of rows) it.effect(row.name, () => play(row))
+  })
+}
+
+describe("the table", () => {
+  it("has eight ways, and names its rows apart", () => {
+    const names = Object.values(topics).flatMap((rows) => rows.map(({ name }) => name))
+    assert.strictEqual(new Set(names).size, names.length)
+    assert.strictEqual(new Set(eightWays.map((way) => JSON.stringify(way))).size, 8)
+  })
+})
