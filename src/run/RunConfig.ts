@@ -108,7 +108,8 @@ export interface RunOptions<out E = never, out R = never> {
   /** The id of a conversation that the provider keeps, instead of a session: only what is new is sent. */
   readonly providerConversationId?: string | undefined
   /**
-   * Whether a tool's failure goes back to the model or ends the run with `ToolFailed`. What a tool itself says wins.
+   * Whether a tool's failure goes back to the model or ends the run with `ToolFailed`. What a tool itself says wins. A call
+   * that was not run (an unknown tool, bad arguments, a rejection) always goes back.
    *
    * @default "return"
    */

@@ -9,6 +9,7 @@ import type { RunEvent } from "agent-layers/run/RunEvent"
 import * as Runner from "agent-layers/run/Runner"
 import type { RunResult } from "agent-layers/run/RunResult"
 import type { RunState } from "agent-layers/run/RunState"
+import * as McpServer from "agent-layers/services/McpServer"
 import type { ModelError } from "agent-layers/services/ModelError"
 import type { ModelProvider } from "agent-layers/services/ModelProvider"
 import type { Session } from "agent-layers/services/Session"
@@ -40,6 +41,57 @@ const calendar = Agent.make({
     const profile = yield* Profile
     if (profile.name === "") return yield* new NoProfile()
     return profile.name
+  })
+})
+
+class Files extends McpServer.Service<Files>()("files") {}
+class Web extends McpServer.Service<Web>()("web") {}
+
+describe("MCP servers", () => {
+  it("add their tags and McpError", () => {
+    expectTypeOf(Agent.make({ name: "a", mcpServers: [Files] })).toEqualTypeOf<
+      Agent.Agent<string, McpServer.McpError, Files>
+    >()
+    expectTypeOf(Agent.make({ name: "a", mcpServers: [Files, Agent.mcpTools(Web, { prefix: "web_" })] })).toEqualTypeOf<
+      Agent.Agent<string, McpServer.McpError, Files | Web>
+    >()
+    expectTypeOf(Agent.make({ name: "a", mcpServers: [] })).toEqualTypeOf<Agent.Agent<string>>()
+  })
+
+  it("add what their filters and approvals need and fail with", () => {
+    const server = Agent.mcpTools(Files, {
+      filter: {
+        where: ({ name }) =>
+          Effect.flatMap(
+            Profile,
+            (profile) => profile.name === name ? Effect.fail(new NoProfile()) : Effect.succeed(true)
+          )
+      },
+      needsApproval: (params, { name }) => {
+        expectTypeOf(params).toEqualTypeOf<Readonly<Record<string, unknown>>>()
+        return Effect.map(Policy, ({ limit }) => name.length > limit)
+      }
+    })
+    expectTypeOf(Agent.make({ name: "a", mcpServers: [server] })).toEqualTypeOf<
+      Agent.Agent<string, McpServer.McpError | NoProfile, Files | Profile | Policy>
+    >()
+  })
+
+  it("take servers, and nothing else", () => {
+    // @ts-expect-error a name is no server
+    Agent.make({ name: "a", mcpServers: ["files"] })
+    // @ts-expect-error nor is another service
+    Agent.make({ name: "a", mcpServers: [Profile] })
+  })
+})
+
+describe("prompts", () => {
+  it("may be Effects", () => {
+    const prompt = Effect.map(Profile, ({ name }) => ({ id: "pmpt_1", variables: { name } }))
+    expectTypeOf(Agent.make({ name: "a", prompt })).toEqualTypeOf<Agent.Agent<string, never, Profile>>()
+    expectTypeOf(Agent.make({ name: "a", prompt: { id: "pmpt_1" } })).toEqualTypeOf<Agent.Agent<string>>()
+    // @ts-expect-error an Effect of something else
+    Agent.make({ name: "a", prompt: Effect.succeed("pmpt_1") })
   })
 })
 

@@ -3,9 +3,9 @@ import * as Schema from "effect/Schema"
 import type { ContentPart } from "../../services/Item.ts"
 import * as McpServer from "../../services/McpServer.ts"
 import type { McpTools } from "./agentModel.ts"
-import type { Handle, PlannedTool } from "./plan.ts"
+import type { PlannedTool } from "./plan.ts"
 import { decoderOf } from "./plan.ts"
-import type { ToolOutcome } from "./toolOutcome.ts"
+import type { Handle, ToolOutcome } from "./toolOutcome.ts"
 import { failed } from "./toolOutcome.ts"
 
 /** What models take for a name. */
@@ -25,9 +25,7 @@ const outcomeOf = ({ content, isError, structuredContent }: McpServer.McpToolRes
   return {
     encoded: structuredContent ?? text ?? content,
     isFailure: false,
-    content: text === undefined
-      ? content.length === 0 ? undefined : content
-      : [{ type: "input_text", text }]
+    content: text ?? (content.length === 0 ? undefined : content)
   }
 }
 

@@ -7,18 +7,12 @@ import type { HandoffDefinition, OutputSchema, ToolDefinition } from "../../serv
 import type * as Agent from "../Agent.ts"
 import type { AgentTool, Handoff, ToolOptions } from "./agentModel.ts"
 import { handlerOf } from "./toolHandler.ts"
-import type { ToolOutcome } from "./toolOutcome.ts"
+import type { Handle } from "./toolOutcome.ts"
 import * as ToolSearch from "./toolSearch.ts"
 
 type AnySchema = Schema.Codec<any, any>
 
 type Decode = (json: string) => Effect.Effect<any, Schema.SchemaError>
-
-/** Tells what a handler has come to before it is done. */
-export type Report = (encoded: unknown) => Effect.Effect<void>
-
-/** One attempt at a call. A failure that the model may see is an outcome. */
-export type Handle = (params: any, callId: string, report: Report | undefined) => Effect.Effect<ToolOutcome>
 
 interface Offered {
   readonly definition: ToolDefinition

@@ -52,6 +52,19 @@ const invalid = (options: AnyOptions): string | undefined => {
   return undefined
 }
 
+/** Whether a provider keeps the conversation, and is sent only what is new. */
+const isKeptElsewhere = ({ previousResponseId, providerConversationId }: AnyOptions): boolean =>
+  (previousResponseId ?? providerConversationId) !== undefined
+
+const invalidHandoff = (root: Agent.Any): string | undefined => {
+  const handoffs = Array.from(agentsOf(root).values()).flatMap((agent) => agent.handoffs())
+  const filtered = handoffs.find(({ filter }) => filter !== undefined)
+  return filtered === undefined
+    ? undefined
+    : `handoff "${filtered.toolName}" has a filter, which takes nothing away where the provider keeps the conversation: ` +
+      "leave the filter out, or keep the conversation in a session"
+}
+
 const invalidInput = (input: RunInput): string | undefined => {
   if (typeof input === "string") return undefined
   const wrong = input.findIndex((item) => !isItem(item))
@@ -102,8 +115,7 @@ const afresh = Effect.fnUntraced(function*(
   const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
   const history = History.repair(stored, input)
   const items = history.concat(input)
-  const isKeptElsewhere = (options.previousResponseId ?? options.providerConversationId) !== undefined
-  if (items.length === 0 && agent.prompt === undefined && !isKeptElsewhere) {
+  if (items.length === 0 && agent.prompt === undefined && !isKeptElsewhere(options)) {
     return yield* refuse(
       beginning,
       new InvalidOptions({
@@ -217,7 +229,7 @@ export const prepare = Effect.fnUntraced(function*(
   origin: Origin
 ): Effect.fn.Return<Run, unknown, ModelProvider> {
   const { agent: root, conversationId, emit, id, options, outer, session } = beginning
-  const wrong = invalid(options) ?? refusalOf(root)
+  const wrong = invalid(options) ?? refusalOf(root) ?? (isKeptElsewhere(options) ? invalidHandoff(root) : undefined)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
   const context = yield* Effect.context<ModelProvider>()
   const findModel = (name: string | undefined): Effect.Effect<Model, ModelError> =>
@@ -226,7 +238,6 @@ export const prepare = Effect.fnUntraced(function*(
     ? yield* afresh(beginning, origin.input)
     : yield* again(beginning, origin)
   const plan = planOf(agent)
-  const isKeptElsewhere = (options.previousResponseId ?? options.providerConversationId) !== undefined
   const openTurn = state?.openTurn
   const run: Run = {
     id,
@@ -254,7 +265,7 @@ export const prepare = Effect.fnUntraced(function*(
     offer: plan.offer,
     items,
     view,
-    unsent: state === undefined ? isKeptElsewhere ? view.slice() : undefined : state.unsent?.slice(),
+    unsent: state === undefined ? isKeptElsewhere(options) ? view.slice() : undefined : state.unsent?.slice(),
     newItems: state?.newItems.slice() ?? [],
     uncommitted,
     version,

@@ -4,8 +4,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { Handle } from "./plan.ts"
-import type { ToolOutcome } from "./toolOutcome.ts"
+import type { Handle, ToolOutcome } from "./toolOutcome.ts"
 import { contentPart, failed } from "./toolOutcome.ts"
 
 type AnySchema = Schema.Codec<any, any>

@@ -1,4 +1,5 @@
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -9,8 +10,14 @@ export interface ToolOutcome {
   readonly encoded: unknown
   readonly isFailure: boolean
   /** What the tool wants the model to see instead. */
-  readonly content?: ReadonlyArray<ContentPart> | undefined
+  readonly content?: string | ReadonlyArray<ContentPart> | undefined
 }
+
+/** Tells what a handler has come to before it is done. */
+export type Report = (encoded: unknown) => Effect.Effect<void>
+
+/** One attempt at a call. A failure that the model may see is an outcome. */
+export type Handle = (params: any, callId: string, report: Report | undefined) => Effect.Effect<ToolOutcome>
 
 export const failed = (encoded: unknown): ToolOutcome => ({ encoded, isFailure: true })
 
