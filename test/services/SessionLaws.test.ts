@@ -270,6 +270,11 @@ const doubles: ReadonlyArray<Double> = [
     breaks: ["Items that were handed in or out"]
   },
   {
+    does: "asks nobody before it pops",
+    subject: broken((session) => ({ popItem: (id) => session.popItem(id) })),
+    breaks: ["popItem leaves the last item where it is"]
+  },
+  {
     does: "clears by prefix",
     subject: broken((session, content) => ({
       clear: (id) =>

@@ -18,6 +18,7 @@ import type {
   Loaded,
   LoadOptions,
   MakeOptions,
+  PopOptions,
   Primitives,
   Record,
   Saved,
@@ -30,8 +31,12 @@ const isMeta = Schema.is(Meta)
 
 const pageSize = 256
 
-/** Short enough for a key of every store, with a tenant's prefix before it. */
-const maxIdLength = 512
+/**
+ * Short enough for a key of every store.
+ *
+ * @internal
+ */
+export const maxIdLength = 512
 
 /** The value as JSON has it, with the keys of every object in one order. */
 const canonical = (value: unknown): unknown => {
@@ -63,14 +68,19 @@ const digest = (text: string): string => {
   return `${text.length.toString(16)}-${hex(a ^ (a >>> 15))}${hex(b ^ (b >>> 13))}`
 }
 
-const fingerprintOf = (items: ReadonlyArray<Item>): string => digest(JSON.stringify(canonical(items)))
+/** @internal */
+export const fingerprintOf = (items: ReadonlyArray<Item>): string => digest(JSON.stringify(canonical(items)))
 
 const invalidInput = (description: string) => new SessionError.InvalidInput({ description })
 
 const invalid = (description: string) => Effect.fail(invalidInput(description))
 
-/** What is wrong with an id that a store would have to keep as a key. */
-const checkId = (what: string, id: string): SessionErrorReason | undefined =>
+/**
+ * What is wrong with an id that a store would have to keep as a key.
+ *
+ * @internal
+ */
+export const checkId = (what: string, id: string): SessionErrorReason | undefined =>
   id === ""
     ? invalidInput(`The ${what} is empty`)
     : id.length > maxIdLength
@@ -91,7 +101,12 @@ const isPlain = (item: Item): boolean => {
   return (prototype === Object.prototype || prototype === null) && !("toJSON" in item)
 }
 
-const encode = (items: ReadonlyArray<Item>): Result.Result<ReadonlyArray<string>, SessionErrorReason> => {
+/**
+ * Each item as a text, after a check that it is one.
+ *
+ * @internal
+ */
+export const encode = (items: ReadonlyArray<Item>): Result.Result<ReadonlyArray<string>, SessionErrorReason> => {
   const entries: Array<string> = []
   for (let index = 0; index < items.length; index++) {
     const item = items[index]
@@ -114,7 +129,8 @@ const encode = (items: ReadonlyArray<Item>): Result.Result<ReadonlyArray<string>
   return Result.succeed(entries)
 }
 
-const decode = (entry: string): Result.Result<Item, string> => {
+/** @internal */
+export const decode = (entry: string): Result.Result<Item, string> => {
   const value = fromJson(entry)
   if (Result.isFailure(value)) return Result.fail("not JSON")
   return isItem(value.success) ? Result.succeed(value.success) : Result.fail("not an item")
@@ -140,8 +156,12 @@ const decodeEach = (
       )
   })
 
-/** Parsing one array is several times faster than parsing each entry; damage is then looked for entry by entry. */
-const decodeAll = (
+/**
+ * Parsing one array is several times faster than parsing each entry; damage is then looked for entry by entry.
+ *
+ * @internal
+ */
+export const decodeAll = (
   entries: ReadonlyArray<string>,
   onCorrupt: "fail" | "skip"
 ): Effect.Effect<ReadonlyArray<Item>, SessionErrorReason> => {
@@ -345,7 +365,10 @@ export const make = (primitives: Primitives, options: MakeOptions = {}) => {
         })
       )
 
-  const popItem = (id: string): Effect.Effect<Item | undefined, SessionError.SessionError> =>
+  const popItem = (
+    id: string,
+    { check: refuse }: PopOptions = {}
+  ): Effect.Effect<Item | undefined, SessionError.SessionError> =>
     primitives.pop === undefined
       ? unsupported("popItem", id)
       : operation(
@@ -358,7 +381,7 @@ export const make = (primitives: Primitives, options: MakeOptions = {}) => {
             const item = decode(entry)
             if (Result.isFailure(item)) return corrupt(0, item.failure)
             popped = item.success
-            return undefined
+            return refuse?.(popped)
           }
           const entry = yield* commit(() => primitives.pop!(id, check, savedAt))
           return entry === undefined ? undefined : popped

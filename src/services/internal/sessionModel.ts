@@ -133,6 +133,22 @@ export interface Capabilities {
   readonly list: boolean
   /** Whether items of any type are kept as they are. */
   readonly anyItem: boolean
+  /** Whether what reaches the store is encrypted. Default: false. */
+  readonly sealed?: boolean | undefined
+  /** Whether a layer of the stack looks into items, so that nothing outside of it may hide what they hold. Default: false. */
+  readonly readsItems?: boolean | undefined
+}
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface PopOptions {
+  /**
+   * Asked about the item before it is removed, in the same step: a reason refuses the pop, which fails with it, and
+   * nothing is removed. Must answer at once.
+   */
+  readonly check?: ((item: Item) => SessionErrorReason | undefined) | undefined
 }
 
 /**

@@ -1,5 +1,7 @@
 import * as Effect from "effect/Effect"
+import type { Item } from "../../Item.ts"
 import { text } from "../../Item.ts"
+import { DecryptionFailed } from "../../SessionError.ts"
 import { equal, holds } from "../Law.ts"
 import { contains, law, many, refused, sameItems, texts } from "./sessionSubject.ts"
 
@@ -233,6 +235,33 @@ export const changeLaws = [
         }
         const reason = yield* refused("loadItems with a damaged item", "CorruptItem", session.loadItems(id()))
         yield* equal("CorruptItem.position", reason.position, 1)
+      })
+  ),
+
+  law(
+    "pop-check",
+    "popItem leaves the last item where it is when the caller's check refuses it",
+    ["popItem"],
+    (bench) =>
+      Effect.gen(function*() {
+        const { id, session } = bench
+        yield* session.saveItems(id(), texts("1", "2"))
+        const seen: Array<string> = []
+        const refuse = (item: Item) => {
+          seen.push(text(item))
+          return new DecryptionFailed({ description: "not by me" })
+        }
+        yield* refused("popItem with a check", "DecryptionFailed", session.popItem(id(), { check: refuse }))
+        yield* equal("what the check was asked about", seen, ["2"])
+        yield* contains(bench, id(), texts("1", "2"), 1)
+        yield* refused(
+          "popItem of an unknown id with a check",
+          "DecryptionFailed",
+          Effect.andThen(session.popItem(id("unknown"), { check: refuse }), session.popItem(id(), { check: refuse }))
+        )
+        yield* equal("how often the check was asked", seen.length, 2)
+        const popped = yield* session.popItem(id(), { check: () => undefined })
+        yield* sameItems("popItem with a check that agrees", popped === undefined ? [] : [popped], texts("2"))
       })
   ),
 
