@@ -1,5 +1,6 @@
 /**
- * Agents mounted in a server: start a run, listen to it, come back where the connection broke, read the conversation.
+ * Agents mounted in a server: start a run, listen to it, come back where the connection broke, read the conversation,
+ * approve what an agent wants to do.
  *
  * `/agents/runs` and `/agents/conversations` are served beside the program's own routes: once in an Effect server,
  * once in a plain `node:http` server, whose Layers a ManagedRuntime holds. A run goes on when its client leaves.
@@ -9,9 +10,10 @@
  * To see a compile error, take `SessionMemory.layer, ` away: `Session` is missing.
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Agent, ModelScripted, SessionMemory } from "agent-layers"
+import { Agent, Approval, ModelScripted, SessionMemory } from "agent-layers"
 import * as RunHttp from "agent-layers/run/http/RunHttp"
 import { Console, Context, Effect, Layer, ManagedRuntime, Runtime, Schema, Scope, Stream } from "effect"
+import { Tool, Toolkit } from "effect/ai"
 import { Sse } from "effect/encoding"
 import {
   FetchHttpClient,
@@ -26,13 +28,23 @@ import { createServer, type RequestListener, type Server } from "node:http"
 
 const Assistant = Agent.make({ name: "assistant", instructions: "You answer in one sentence." })
 
+const Tools = Toolkit.make(
+  Tool.make("pay", { parameters: Schema.Struct({ euros: Schema.Number }), success: Schema.String, needsApproval: true })
+)
+const Handlers = Tools.toLayer({ pay: ({ euros }) => Effect.succeed(`paid ${euros} euros`) })
+const Clerk = Agent.make({ name: "clerk", toolkit: Tools, toolUse: "stopOnFirst" })
+
 // With a key: ModelOpenAIResponses.layerConfig({ apiKey: Config.Redacted("OPENAI_API_KEY") })
-const Model = ModelScripted.layer(() =>
-  ModelScripted.text(["One ", "word ", "at ", "a ", "time."], { pause: "100 millis" })
+const Model = ModelScripted.layer(({ tools }) =>
+  tools !== undefined
+    ? ModelScripted.toolCall("pay", { euros: 5 })
+    : ModelScripted.text(["One ", "word ", "at ", "a ", "time."], { pause: "100 millis" })
 )
 
-const Agents = RunHttp.layer({ agents: { assistant: Assistant }, prefix: "/agents", drainTimeout: "10 seconds" }).pipe(
-  Layer.provide([SessionMemory.layer, Model])
+const agents = { assistant: Assistant, clerk: Clerk }
+
+const Agents = RunHttp.layer({ agents, prefix: "/agents", drainTimeout: "10 seconds" }).pipe(
+  Layer.provide([SessionMemory.layer, Model, Handlers])
 )
 
 // In an Effect server: the routes are a Layer among others.
@@ -85,16 +97,24 @@ const Run = Schema.Struct({
   id: Schema.String,
   status: Schema.String,
   result: Schema.optional(Schema.Struct({ finalOutput: Schema.String })),
-  links: Schema.Struct({ self: Schema.String, events: Schema.String, conversation: Schema.String })
+  approvals: Schema.optional(Schema.Array(Approval.Approval)),
+  links: Schema.Struct({
+    self: Schema.String,
+    events: Schema.String,
+    decisions: Schema.String,
+    conversation: Schema.String
+  })
 })
 
 const demonstrate = Effect.fnUntraced(function*(url: string) {
   const client = HttpClient.mapRequest(yield* HttpClient.HttpClient, HttpClientRequest.prependUrl(url))
-  const run = yield* HttpClientRequest.post("/agents/runs").pipe(
-    HttpClientRequest.bodyJsonUnsafe({ agent: "assistant", input: "Hello?" }),
-    client.execute,
-    Effect.flatMap(HttpClientResponse.schemaBodyJson(Run))
-  )
+  const post = (path: string, body: unknown, prefer = "respond-async") =>
+    HttpClientRequest.post(path, { headers: { prefer } }).pipe(
+      HttpClientRequest.bodyJsonUnsafe(body),
+      client.execute,
+      Effect.flatMap(HttpClientResponse.schemaBodyJson(Run))
+    )
+  const run = yield* post("/agents/runs", { agent: "assistant", input: "Hello?" })
   yield* Console.log("POST /agents/runs:", run.status)
 
   const events = (after: string) =>
@@ -117,6 +137,14 @@ const demonstrate = Effect.fnUntraced(function*(url: string) {
     HttpClientResponse.schemaBodyJson(Conversation)
   )
   yield* Console.log(`the conversation has ${records.length} items`)
+
+  const asking = yield* post("/agents/runs", { agent: "clerk", input: "Pay Ada 5 euros." }, "wait=5")
+  for (const { arguments: json, tool } of asking.approvals ?? []) {
+    yield* Console.log(`${asking.status}: ${tool}(${json})?`)
+  }
+  const decisions = asking.approvals?.map((approval) => Approval.approve(approval))
+  const approved = yield* post(asking.links.decisions, { decisions }, "wait=5")
+  yield* Console.log(`approved, ${approved.status}: ${approved.result?.finalOutput}`)
 })
 
 const listening = (url: string) => Effect.andThen(Console.log(`Listening on ${url}`), Effect.never)
