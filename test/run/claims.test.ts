@@ -109,3 +109,28 @@ describe("ten processes that resume one state at the same time", () => {
       assert.deepStrictEqual(ids, ["c"])
     }), 60_000)
 })
+
+describe("a run that commits while the handlers of a resumed one are at work", () => {
+  it("wins: the resumed one stores nothing, and its state stays taken", () =>
+    inFolder(async (folder) => {
+      assert.strictEqual(await askIn(folder), "ApprovalRequired")
+      const resumed = start([folder])
+      await resumed.ready
+      writeFileSync(join(folder, "slow"), "")
+      resumed.child.stdin.end("go\n")
+      while (handled(folder).length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      assert.strictEqual(await goOnIn(folder), "went on")
+      assert.deepStrictEqual(await resumed.ended, { status: 0, out: "VersionConflict" })
+      for (const onMoved of ["fail", "append"] as const) {
+        assert.strictEqual(await resumeIn(folder, { onMoved }), "ConversationMoved", onMoved)
+      }
+      assert.deepStrictEqual(handled(folder), ["pay 1", "pay 2"])
+      const { conversation, ids } = await loaded(folder)
+      assert.deepStrictEqual(conversation.items.filter(Item.isMessage).map((item) => Item.text(item)), [
+        "go on",
+        "went on"
+      ])
+      assert.deepStrictEqual(History.check(conversation.items), [])
+      assert.deepStrictEqual(ids, ["c"])
+    }))
+})
