@@ -9,13 +9,13 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import { InvalidRequest, ModelError, type ModelErrorReason, Unsupported } from "../../services/ModelError.ts"
+import type * as Redacted from "effect/Redacted"
+import type { ModelError } from "../../services/ModelError.ts"
 import { ModelProvider, type ModelSettings } from "../../services/ModelProvider.ts"
-import { errorBody, errorBodyOfText, fromConnection, fromStatus } from "./internal/openAiError.ts"
+import { connect } from "./internal/openAiClient.ts"
 import { makeModel } from "./internal/openAiModel.ts"
 
 /**
@@ -59,9 +59,6 @@ export interface ModelOpenAIResponsesOptions {
 
 const defaultModel = "gpt-5.4-mini"
 
-/** The client's own timers stay out of the way. */
-const never = 2 ** 31 - 1
-
 /**
  * A provider for every model name of one server. Fails where the `openai` package is not installed or an option cannot
  * be used; no request is made.
@@ -72,103 +69,15 @@ const never = 2 ** 31 - 1
 export const make = Effect.fnUntraced(function*(
   options: ModelOpenAIResponsesOptions
 ): Effect.fn.Return<ModelProvider["Service"], ModelError> {
-  const provider = options.provider ?? "openai"
-  const key = Redacted.value(options.apiKey)
-  // Some servers quote the key that they refuse, and so do the errors of a client that cannot put it into a header.
-  // What is shorter is no secret but a word like "ollama" for a server that checks no key.
-  const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
-
-  const refused = refusedOption(key, options.baseURL)
-  if (refused !== undefined) return yield* new ModelError({ provider, reason: new InvalidRequest(refused) })
-
-  const openai = yield* Effect.tryPromise({
-    try: () => import("openai"),
-    catch: (cause) =>
-      new ModelError({
-        provider,
-        reason: new Unsupported({
-          feature: "openai",
-          description: "the package `openai` cannot be loaded; install it next to agent-layers: npm install openai",
-          cause
-        })
-      })
+  const server = yield* connect({
+    ...options,
+    provider: options.provider ?? "openai",
+    timeout: options.timeout ?? "10 minutes"
   })
-
-  const client = yield* Effect.try({
-    // Everything that the client would otherwise take from the environment is said here.
-    try: () =>
-      new openai.OpenAI({
-        apiKey: key,
-        adminAPIKey: null,
-        webhookSecret: null,
-        baseURL: options.baseURL ?? "https://api.openai.com/v1",
-        organization: options.organization ?? null,
-        project: options.project ?? null,
-        maxRetries: 0,
-        timeout: never,
-        logLevel: "off",
-        fetch: flatErrors(options.fetch ?? globalThis.fetch, scrub),
-        ...(options.headers === undefined ? {} : { defaultHeaders: options.headers })
-      }),
-    catch: (cause) =>
-      new ModelError({
-        provider,
-        reason: new InvalidRequest({ description: scrub(errorBody(cause).message ?? "invalid options") })
-      })
-  })
-
-  const reasonOf = (cause: unknown, now: number): ModelErrorReason => {
-    if (cause instanceof openai.APIError && cause.status !== undefined && cause.headers !== undefined) {
-      return fromStatus({ status: cause.status, headers: cause.headers, body: errorBody(cause.error), now })
-    }
-    if (cause instanceof openai.APIConnectionError) return fromConnection(cause, false, scrub)
-    return new InvalidRequest({
-      description: `the request could not be made: ${scrub(errorBody(cause).message ?? "unknown cause")}`
-    })
-  }
-
-  const server = {
-    provider,
-    client,
-    reasonOf,
-    scrub,
-    timeout: Duration.fromInputUnsafe(options.timeout ?? "10 minutes"),
-    defaultSettings: options.defaultSettings
-  }
   return ModelProvider.of({
     getModel: (name) => Effect.sync(() => makeModel(server, name ?? options.model ?? defaultModel))
   })
 })
-
-/** What the client would only stumble over when the first request is made. */
-const refusedOption = (key: string, baseURL: string | undefined) => {
-  if (key === "") {
-    return { param: "apiKey", description: "apiKey is empty; a server that checks no key still needs one, any will do" }
-  }
-  if (baseURL === undefined) return undefined
-  const url = URL.canParse(baseURL) ? new URL(baseURL) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    return { param: "baseURL", description: "baseURL is no address of a server, such as http://localhost:11434/v1" }
-  }
-  return url.username === "" && url.password === "" ? undefined : {
-    param: "baseURL",
-    description: "baseURL holds a user name or password, which fetch refuses; send them in `headers`"
-  }
-}
-
-/** Compatible servers have their own shapes of errors; the client looks at one only and would drop the others. */
-const flatErrors =
-  (fetch: typeof globalThis.fetch, scrub: (text: string) => string): typeof globalThis.fetch => (input, init) =>
-    fetch(input, init).then((response) =>
-      response.status < 400
-        ? response
-        : response.text().then((text) =>
-          new Response(JSON.stringify({ error: errorBodyOfText(scrub(text)) }), {
-            status: response.status,
-            headers: new Headers([...response.headers, ["content-type", "application/json"]])
-          })
-        )
-    )
 
 /**
  * Provides `ModelProvider` with the models of one server.

@@ -1,6 +1,6 @@
 /**
- * A wire-level OpenAI for tests: an HTTP server on loopback that answers `POST /v1/responses`, as JSON and as SSE, from a
- * script. It judges each request as the real service does and remembers what was stored, so that a client that sends a
+ * A wire-level OpenAI for tests: an HTTP server on loopback that answers `POST /v1/responses` and
+ * `POST /v1/chat/completions`, as JSON and as SSE, from a script. It judges each request as the real service does and remembers what was stored, so that a client that sends a
  * broken history, an unknown field or a wrong key is found out; and it can cut, hang, delay, split and fail.
  *
  * ```ts
@@ -13,6 +13,8 @@
 import { Cause, Effect, Fiber, type Scope } from "effect"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo, Socket } from "node:net"
+import { chatFrame, renderChat } from "./chat.ts"
+import { validateChat } from "./chatValidate.ts"
 import { complete, errorEvent, frame, render, withoutEncrypted } from "./events.ts"
 import { type ErrorBody, errorJson, type Json, type JsonObject, type Reply, type Wire } from "./Reply.ts"
 import { type Memory, type Refusal, validateBody, validateHistory } from "./validate.ts"
@@ -97,6 +99,8 @@ interface Answer {
   readonly body: () => ReadonlyArray<JsonObject> | string
   /** Stores what was said. Not run where the client cannot have got the whole answer. */
   readonly commit: () => void
+  /** How an event is written. Default: as the Responses API does it. */
+  readonly frame?: (event: JsonObject, wire: Wire) => string
 }
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
@@ -240,6 +244,7 @@ class Peer {
     if (key !== undefined) return this.refuse(request, key)
     const path = request.path.replace(/\?.*$/, "")
     if (request.method === "POST" && path === "/v1/responses") return this.createResponse(request, parsed)
+    if (request.method === "POST" && path === "/v1/chat/completions") return this.createChat(request, parsed)
     if (request.method === "POST" && path === "/v1/conversations") {
       const items = request.body?.items
       return plain(200, JSON.stringify(this.newConversation(Array.isArray(items) ? items as Array<JsonObject> : [])))
@@ -302,6 +307,50 @@ class Peer {
     return { id, object: "conversation", created_at: Math.floor(Date.now() / 1000), metadata: {} }
   }
 
+  checkModel(model: string): Refusal | undefined {
+    return (this.models === undefined ? looksLikeOpenAi.test(model) : this.models.includes(model)) ? undefined : {
+      status: 404,
+      error: {
+        message: `The model \`${model}\` does not exist or you do not have access to it.`,
+        param: null,
+        code: "model_not_found"
+      }
+    }
+  }
+
+  nextReply(request: PeerRequest): Reply | undefined {
+    const n = this.answered++
+    return this.script.shift() ?? this.responder?.(request, n)
+  }
+
+  exhausted(request: Mutable<PeerRequest>): Answer {
+    const error = {
+      message: `The script has no reply left for request ${request.index}: enqueue one more, or send one request less.`,
+      type: "peer_error",
+      code: "script_exhausted"
+    }
+    request.error = error
+    return plain(400, errorJson(error))
+  }
+
+  createChat(request: Mutable<PeerRequest>, parsed: boolean): Answer {
+    const refusal = this.strict || !parsed
+      ? validateChat(parsed ? request.body : null) ?? this.checkModel(String(request.body.model))
+      : undefined
+    if (refusal !== undefined) return this.refuse(request, refusal)
+    const reply = this.nextReply(request)
+    if (reply === undefined) return this.exhausted(request)
+    if (reply.kind === "http") return { reply, body: () => reply.body, commit: () => {} }
+    const id = reply.wire.id ?? this.mint("chatcmpl")
+    const output = complete(reply, this.mint)
+    return {
+      reply,
+      body: () => renderChat({ reply, output, body: request.body, id }),
+      commit: () => {},
+      frame: chatFrame
+    }
+  }
+
   createResponse(request: Mutable<PeerRequest>, parsed: boolean): Answer {
     const body = request.body
     if (!parsed) {
@@ -312,17 +361,8 @@ class Peer {
     }
     const judged = this.strict ? validateBody(body) : undefined
     if (judged !== undefined) return this.refuse(request, judged)
-    const model = typeof body.model === "string" ? body.model : "gpt-prompt"
-    if (this.models === undefined ? !looksLikeOpenAi.test(model) : !this.models.includes(model)) {
-      return this.refuse(request, {
-        status: 404,
-        error: {
-          message: `The model \`${model}\` does not exist or you do not have access to it.`,
-          param: null,
-          code: "model_not_found"
-        }
-      })
-    }
+    const unknown = this.checkModel(typeof body.model === "string" ? body.model : "gpt-prompt")
+    if (unknown !== undefined) return this.refuse(request, unknown)
     const previous = typeof body.previous_response_id === "string" ? body.previous_response_id : undefined
     if (previous !== undefined && !this.responses.has(previous)) {
       return this.refuse(request, {
@@ -352,18 +392,8 @@ class Peer {
     const broken = this.strict ? validateHistory(request.input, memory) : undefined
     if (broken !== undefined) return this.refuse(request, broken)
 
-    const n = this.answered++
-    const reply = this.script.shift() ?? this.responder?.(request, n)
-    if (reply === undefined) {
-      const error = {
-        message:
-          `The script has no reply left for request ${request.index}: enqueue one more, or send one request less.`,
-        type: "peer_error",
-        code: "script_exhausted"
-      }
-      request.error = error
-      return plain(400, errorJson(error))
-    }
+    const reply = this.nextReply(request)
+    if (reply === undefined) return this.exhausted(request)
     if (reply.kind === "http") return { reply, body: () => reply.body, commit: () => {} }
     const id = reply.wire.id ?? this.mint("resp")
     const full = complete(reply, this.mint)
@@ -461,7 +491,7 @@ class Peer {
       const hang = wire.hangAfterEvents
       const shown = streamed ? content.slice(0, hang) : []
       const limit = wire.cutAfterBytes ?? Infinity
-      const pieces = streamed ? batches(shown, wire) : hang === undefined ? [content] : []
+      const pieces = streamed ? batches(shown, wire, answer.frame ?? frame) : hang === undefined ? [content] : []
       for (const [n, piece] of pieces.entries()) {
         if (n > 0 && wire.delayEvents !== undefined) yield* Effect.sleep(wire.delayEvents)
         // Before the last bytes leave, so that a client which answers at once finds it stored.
@@ -526,11 +556,15 @@ class Sending {
   }
 }
 
-const batches = (events: ReadonlyArray<JsonObject>, wire: Wire): ReadonlyArray<string> => {
+const batches = (
+  events: ReadonlyArray<JsonObject>,
+  wire: Wire,
+  write: (event: JsonObject, wire: Wire) => string
+): ReadonlyArray<string> => {
   const size = wire.eventsPerWrite ?? (wire.delayEvents === undefined ? events.length : 1)
   const out: Array<string> = []
   for (let i = 0; i < events.length; i += size) {
-    out.push(events.slice(i, i + size).map((event) => frame(event, wire)).join(""))
+    out.push(events.slice(i, i + size).map((event) => write(event, wire)).join(""))
   }
   return out
 }

@@ -20,9 +20,10 @@ const failures: Record<Laws.Failing, (answer: Extract<Laws.Answer, { _tag: "Fail
 }
 
 /** `response.created`, `in_progress`, `output_item.added` and `content_part.added` come before the first delta. */
-const before = 4
+const beforeDeltas = 4
 
-const replyOf = (answer: Laws.Answer): OpenAiPeer.Reply => {
+/** `before`: how many events come before the first delta. */
+export const replyOf = (answer: Laws.Answer, before: number): OpenAiPeer.Reply => {
   switch (answer._tag) {
     case "Text":
       return OpenAiPeer.text(answer.deltas, answer.tokens === undefined ? {} : { usage: answer.tokens })
@@ -53,7 +54,7 @@ const replyOf = (answer: Laws.Answer): OpenAiPeer.Reply => {
   }
 }
 
-const parameters = { type: "object", properties: {}, required: [], additionalProperties: false }
+export const parameters = { type: "object", properties: {}, required: [], additionalProperties: false }
 
 /** The wire form of each field that the laws send, with the value that they send. */
 const wire: ReadonlyArray<readonly [field: string, arrived: (body: any) => unknown]> = [
@@ -104,7 +105,7 @@ export const make = (
     const peer = yield* OpenAiPeer.make
     return {
       provider: yield* provider(peer),
-      script: (...answers) => peer.enqueue(...answers.map(replyOf)),
+      script: (...answers) => peer.enqueue(...answers.map((answer) => replyOf(answer, beforeDeltas))),
       received: Effect.sync(() =>
         peer.requests.map((request) => ({
           input: request.input,

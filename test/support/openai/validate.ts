@@ -20,14 +20,14 @@ export interface Memory {
   readonly followerOf: ReadonlyMap<string, string>
 }
 
-const refuse = (message: string, param: string | null, code: string | null, status = 400): Refusal => ({
+export const refuse = (message: string, param: string | null, code: string | null, status = 400): Refusal => ({
   status,
   error: { message, param, code }
 })
 
 // ---- types of fields
 
-type Check = (value: Json, path: string) => Refusal | undefined
+export type Check = (value: Json, path: string) => Refusal | undefined
 
 const named = (value: Json): string => {
   if (value === null) return "null"
@@ -38,17 +38,17 @@ const named = (value: Json): string => {
   return Number.isInteger(value) ? "an integer" : "a decimal"
 }
 
-const wrong = (path: string, expected: string, value: Json): Refusal =>
+export const wrong = (path: string, expected: string, value: Json): Refusal =>
   refuse(`Invalid type for '${path}': expected ${expected}, but got ${named(value)} instead.`, path, "invalid_type")
 
-const isObject = (value: Json | undefined): value is JsonObject =>
+export const isObject = (value: Json | undefined): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-const any: Check = () => undefined
-const string: Check = (v, p) => typeof v === "string" ? undefined : wrong(p, "a string", v)
-const boolean: Check = (v, p) => typeof v === "boolean" ? undefined : wrong(p, "a boolean", v)
-const object: Check = (v, p) => isObject(v) ? undefined : wrong(p, "an object", v)
-const filled: Check = (v, p) =>
+export const any: Check = () => undefined
+export const string: Check = (v, p) => typeof v === "string" ? undefined : wrong(p, "a string", v)
+export const boolean: Check = (v, p) => typeof v === "boolean" ? undefined : wrong(p, "a boolean", v)
+export const object: Check = (v, p) => isObject(v) ? undefined : wrong(p, "an object", v)
+export const filled: Check = (v, p) =>
   string(v, p) ?? (v === ""
     ? refuse(
       `Invalid '${p}': empty string. Expected a string with minimum length 1, but got an empty string instead.`,
@@ -57,19 +57,19 @@ const filled: Check = (v, p) =>
     )
     : undefined)
 
-const nullable = (check: Check): Check => (v, p) => v === null ? undefined : check(v, p)
+export const nullable = (check: Check): Check => (v, p) => v === null ? undefined : check(v, p)
 
 const list = (values: ReadonlyArray<string>): string => {
   const quoted = values.map((value) => `'${value}'`)
   return quoted.length < 2 ? quoted.join("") : `${quoted.slice(0, -1).join(", ")}, and ${quoted.at(-1)}`
 }
 
-const oneOf = (...values: ReadonlyArray<string>): Check => (v, p) =>
+export const oneOf = (...values: ReadonlyArray<string>): Check => (v, p) =>
   string(v, p) ?? (values.includes(v as string)
     ? undefined
     : refuse(`Invalid value: '${String(v)}'. Supported values are: ${list(values)}.`, p, "invalid_value"))
 
-const number = (minimum: number, maximum: number): Check => (v, p) => {
+export const number = (minimum: number, maximum: number): Check => (v, p) => {
   if (typeof v !== "number") return wrong(p, "a decimal", v)
   if (v < minimum) {
     return refuse(
@@ -87,7 +87,7 @@ const number = (minimum: number, maximum: number): Check => (v, p) => {
     : undefined
 }
 
-const integer = (minimum: number): Check => (v, p) => {
+export const integer = (minimum: number): Check => (v, p) => {
   if (typeof v !== "number" || !Number.isInteger(v)) return wrong(p, "an integer", v)
   return v < minimum
     ? refuse(
@@ -98,7 +98,7 @@ const integer = (minimum: number): Check => (v, p) => {
     : undefined
 }
 
-const array = (check: Check): Check => (v, p) => {
+export const array = (check: Check): Check => (v, p) => {
   if (!Array.isArray(v)) return wrong(p, "an array", v)
   for (let i = 0; i < v.length; i++) {
     const found = check(v[i], `${p}[${i}]`)
@@ -112,7 +112,7 @@ const id = (prefix: string): Check => (v, p) =>
     ? undefined
     : refuse(`Invalid '${p}': '${String(v)}'. Expected an ID that begins with '${prefix}'.`, p, "invalid_value"))
 
-const name: Check = (v, p) =>
+export const name: Check = (v, p) =>
   filled(v, p) ?? (/^[a-zA-Z0-9_-]+$/.test(v as string)
     ? (v as string).length <= 64
       ? undefined
@@ -134,7 +134,7 @@ interface Fields {
   readonly optional: Readonly<Record<string, Check>>
 }
 
-const fields = (spec: Fields): Check => (v, p) => {
+export const fields = (spec: Fields): Check => (v, p) => {
   if (!isObject(v)) return wrong(p, "an object", v)
   for (const key of Object.keys(v)) {
     if (!Object.hasOwn(spec.required, key) && !Object.hasOwn(spec.optional, key)) {
@@ -153,7 +153,7 @@ const fields = (spec: Fields): Check => (v, p) => {
   return undefined
 }
 
-const byType = (specs: Readonly<Record<string, Check>>): Check => (v, p) => {
+export const byType = (specs: Readonly<Record<string, Check>>): Check => (v, p) => {
   if (!isObject(v)) return wrong(p, "an object", v)
   if (v.type === undefined) {
     return refuse(`Missing required parameter: '${p}.type'.`, `${p}.type`, "missing_required_parameter")
@@ -356,7 +356,7 @@ const forbidden = [
 ]
 
 /** What keeps a schema from strict mode, in the service's words, or `undefined`. */
-const strictProblem = (schema: Json, context: ReadonlyArray<string> = []): string | undefined => {
+export const strictProblem = (schema: Json, context: ReadonlyArray<string> = []): string | undefined => {
   const at = `In context=(${context.map((part) => `'${part}'`).join(", ")}${context.length === 1 ? "," : ""})`
   if (!isObject(schema)) return `${at}, schema must be a JSON object.`
   if (context.length === 0 && schema.type !== "object") {
@@ -491,7 +491,7 @@ const toolChoice: Check = (v, p) => {
   return isObject(v) ? filled(v.type ?? null, `${p}.type`) : wrong(p, "one of an object or string", v)
 }
 
-const metadata: Check = (v, p) => {
+export const metadata: Check = (v, p) => {
   const found = object(v, p)
   if (found !== undefined) return found
   const entries = Object.entries(v as JsonObject)

@@ -1,54 +1,23 @@
 /**
  * One model of a server that speaks the Responses API: a request, and its answer at once or as a stream.
  */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { OpenAI } from "openai"
-import { InvalidOutput, ModelError, type ModelErrorReason, Timeout } from "../../../services/ModelError.ts"
-import type { Model, ModelEvent, ModelRequest, ModelResponse, ModelSettings } from "../../../services/ModelProvider.ts"
+import { InvalidOutput, type ModelError, type ModelErrorReason } from "../../../services/ModelError.ts"
+import type { Model, ModelEvent, ModelRequest, ModelResponse } from "../../../services/ModelProvider.ts"
 import { parseJson } from "./json.ts"
 import { readBody, watchIdle } from "./openAiBody.ts"
+import { makeAbort, makeCalls, makeNonce, notJson, type Server } from "./openAiClient.ts"
 import { fromConnection } from "./openAiError.ts"
 import { makeParams } from "./openAiRequest.ts"
 import { type Answer, finish, isPending, readOutput, readResponse } from "./openAiResponse.ts"
 import { makeStreamReader } from "./openAiStream.ts"
 
-/** A server, with all that its models share. */
-export interface Server {
-  readonly provider: string
-  readonly client: OpenAI
-  /** A reason for what the client rejects with. */
-  readonly reasonOf: (cause: unknown, now: number) => ModelErrorReason
-  /** Takes the key out of what the server says. */
-  readonly scrub: (text: string) => string
-  readonly timeout: Duration.Duration
-  readonly defaultSettings: ModelSettings | undefined
-}
-
 export const makeModel = (server: Server, name: string): Model => {
-  const { client, provider, scrub, timeout } = server
-
-  const fail = (reason: ModelErrorReason) => new ModelError({ provider, model: name, reason })
-
-  const timedOut = (what: string, isPartial: boolean): ModelErrorReason =>
-    new Timeout({ description: `${what} within ${Duration.format(timeout)}`, isPartial })
-
-  const inTime = <A, R>(effect: Effect.Effect<A, ModelError, R>, what: string): Effect.Effect<A, ModelError, R> =>
-    Effect.timeoutOrElse(effect, { duration: timeout, orElse: () => Effect.fail(fail(timedOut(what, false))) })
-
-  /** Makes a request and gives the response once its headers are there. */
-  const call = (send: () => { readonly asResponse: () => Promise<Response> }): Effect.Effect<Response, ModelError> =>
-    Clock.clockWith((clock) =>
-      Effect.tryPromise({
-        try: () => send().asResponse(),
-        catch: (cause) => fail(server.reasonOf(cause, clock.currentTimeMillisUnsafe()))
-      })
-    )
+  const { client, provider, scrub } = server
+  const { call, fail, inTime, readText, timedOut } = makeCalls(server, name)
 
   const create = (request: ModelRequest, signal: AbortSignal, stream: boolean) =>
     call(() => {
@@ -57,19 +26,13 @@ export const makeModel = (server: Server, name: string): Model => {
       return client.responses.create(params as never, { signal })
     })
 
-  const readText = (response: Response): Effect.Effect<string, ModelError> =>
-    Effect.tryPromise({
-      try: () => response.text(),
-      catch: (cause) => fail(fromConnection(cause, false, scrub))
-    })
-
   const fromResult = <A>(result: Result.Result<A, ModelErrorReason>): Effect.Effect<A, ModelError> =>
     Effect.fromResult(Result.mapError(result, fail))
 
   const readAnswer = Effect.fnUntraced(function*(response: Response): Effect.fn.Return<Answer, ModelError> {
     const json = parseJson(yield* readText(response))
     return yield* fromResult(
-      json === undefined ? Result.fail(notJson(response)) : readResponse(json, { isPartial: false, scrub })
+      json === undefined ? Result.fail(notJson(response, "Responses")) : readResponse(json, { isPartial: false, scrub })
     )
   })
 
@@ -125,14 +88,14 @@ export const makeModel = (server: Server, name: string): Model => {
       })
       const response = yield* inTime(create(request, abort.signal, true), "no answer")
       const type = response.headers.get("content-type") ?? ""
-      if (response.body === null || type.includes("text/html")) return yield* fail(notJson(response))
+      if (response.body === null || type.includes("text/html")) return yield* fail(notJson(response, "Responses"))
       if (type.includes("application/json")) {
         // A server that does not stream answers at once.
         const json = parseJson(yield* inTime(readText(response), "no whole answer"))
-        if (json === undefined) return yield* fail(notJson(response))
+        if (json === undefined) return yield* fail(notJson(response, "Responses"))
         reader.whole(json)
       }
-      const idle = yield* watchIdle(timeout, () => abort.abort())
+      const idle = yield* watchIdle(server.timeout, () => abort.abort())
       return Stream.mapError(
         readBody(response.body, reader, {
           idle,
@@ -148,20 +111,4 @@ export const makeModel = (server: Server, name: string): Model => {
   )
 
   return { name, provider, respond, stream }
-}
-
-/** Aborts the request when the scope closes, however it closes; after the last byte that does nothing. */
-const makeAbort: Effect.Effect<AbortController, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => new AbortController()),
-  (controller) => Effect.sync(() => controller.abort())
-)
-
-const makeNonce: Effect.Effect<string> = Effect.map(Random.next, (n) => n.toString(36).slice(2))
-
-const notJson = (response: Response): ModelErrorReason => {
-  const type = response.headers.get("content-type") ?? "no content type"
-  return new InvalidOutput({
-    description: `the server answered with ${type}, which is no answer of the Responses API; check the base URL`,
-    status: response.status
-  })
 }

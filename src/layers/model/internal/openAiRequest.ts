@@ -6,7 +6,7 @@ import { isReasoning, type Item } from "../../../services/Item.ts"
 import type { ModelRequest, ModelSettings, ToolDefinition } from "../../../services/ModelProvider.ts"
 import { isRecord } from "./json.ts"
 
-type Params = Record<string, unknown>
+export type Params = Record<string, unknown>
 
 // ---- items
 
@@ -182,7 +182,7 @@ const inputItems = (
 const closed = new WeakMap<JsonSchema, JsonSchema>()
 
 /** Strict mode asks for `additionalProperties: false` on every object; where a schema is silent, this says so. */
-const close = (schema: JsonSchema): JsonSchema => {
+export const close = (schema: JsonSchema): JsonSchema => {
   const found = closed.get(schema)
   if (found !== undefined) return found
   const out = closeValue(schema) as JsonSchema
@@ -219,7 +219,7 @@ const closeMap = (u: unknown): unknown => {
 // ---- tools
 
 /** The API takes no function without an object schema. */
-const objectSchema = (schema: JsonSchema): JsonSchema =>
+export const objectSchema = (schema: JsonSchema): JsonSchema =>
   schema.type === "object" ? schema : { ...schema, type: "object", properties: schema.properties ?? {} }
 
 const functionTool = (
@@ -255,7 +255,7 @@ const toolChoice = (choice: NonNullable<ModelSettings["toolChoice"]>, request: M
 // ---- settings
 
 /** The defaults, each field replaced where the request says something; `extra` is merged by name. */
-const settingsOf = (defaults: ModelSettings | undefined, given: ModelSettings | undefined): ModelSettings => {
+export const settingsOf = (defaults: ModelSettings | undefined, given: ModelSettings | undefined): ModelSettings => {
   if (defaults === undefined) return given ?? {}
   if (given === undefined) return defaults
   const out: Params = { ...defaults }
@@ -266,7 +266,7 @@ const settingsOf = (defaults: ModelSettings | undefined, given: ModelSettings | 
   return out
 }
 
-const setIf = (params: Params, key: string, value: unknown): void => {
+export const setIf = (params: Params, key: string, value: unknown): void => {
   if (value !== undefined) params[key] = value
 }
 
