@@ -107,7 +107,7 @@ describe("ten processes that resume one state at the same time", () => {
       assert.strictEqual(conversation.version, 2)
       assert.strictEqual(conversation.items.length, 6)
       assert.deepStrictEqual(ids, ["c"])
-    }), 60_000)
+    }), 120_000)
 })
 
 describe("a run that commits while the handlers of a resumed one are at work", () => {
