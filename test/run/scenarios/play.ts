@@ -271,7 +271,9 @@ const comparable = (played: Played): unknown => {
   const error = errorOf(exit)
   if (error === undefined) return { interrupted: Exit.hasInterrupts(exit), cause: Cause.pretty(exit.cause), version }
   if (RunError.isRunError(error)) return { error: toJson(error), version }
-  return { tag: error._tag, reason: error.reason?._tag, message: error.message ?? error, version }
+  // A session's error begins with the name of its backend.
+  const message = String(error.message ?? error).replace(/^(memory|sqlite) /, "")
+  return { tag: error._tag, reason: error.reason?._tag, message, version }
 }
 
 const check = (actual: Played, expected: Outcome, where: string): void => {
@@ -319,7 +321,8 @@ const checkEvents = (played: Played, where: string): void => {
     return
   }
   assert.strictEqual(tags.at(-1), "Completed", where)
-  if (result.conversationId !== undefined) assert.strictEqual(committed.at(-1), played.version, where)
+  assert.strictEqual(committed.at(-1), result.version, where)
+  if (result.conversationId === "c") assert.strictEqual(result.version, played.version, where)
   // What a stream told of a call is what is kept of it.
   for (const event of events) {
     if (event._tag === "ToolFinished") assert.deepInclude(result.newItems, event.output, where)
@@ -556,8 +559,8 @@ const playWay = (row: Row, way: Way, where: string) =>
       told: played.map(({ events }) => events.map(showEvent)),
       rest: {
         steps: played.map(comparable),
-        requests: requests.map(({ items, mode: _, tracing: __, ...request }) => ({ ...request, input: items })),
-        records: records.map(({ cursor: _, savedAt: __, ...record }) => record),
+        requests: requests.map((request) => ({ ...request, mode: "", tracing: "" })),
+        records: records.map((record) => ({ ...record, cursor: "", savedAt: 0 })),
         version,
         ran: [...ran]
       }
