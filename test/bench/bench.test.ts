@@ -21,6 +21,7 @@ beforeAll(() => {
     filter: (path) => basename(path) !== "node_modules"
   })
   symlinkSync(join(root, "src"), join(copy, "src"))
+  cpSync(join(root, "package.json"), join(copy, "package.json"))
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
 })
 
@@ -35,9 +36,13 @@ interface Ended {
 }
 
 const start = (args: ReadonlyArray<string>) => {
-  const child = spawn(process.execPath, [join(copy, "test/bench/main.ts"), ...args], {
-    stdio: ["ignore", "pipe", "pipe"]
-  })
+  const child = spawn(
+    process.execPath,
+    ["--conditions=agent-layers:source", join(copy, "test/bench/main.ts"), ...args],
+    {
+      stdio: ["ignore", "pipe", "pipe"]
+    }
+  )
   let stdout = ""
   let stderr = ""
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

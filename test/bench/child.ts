@@ -13,7 +13,7 @@ const workload = workloads[workloadName ?? ""]
 if (file === undefined || workload === undefined || variant === undefined) {
   throw new Error("usage: child.ts <subject file> <workload> <variant> <warm-up ms> <measure ms>")
 }
-const { subject } = await import(new URL(`./subjects/${file}`, import.meta.url).href) as { readonly subject: Subject }
+const { subject } = await import(new URL(`./${file}`, import.meta.url).href) as { readonly subject: Subject }
 const metrics = await workload.measure(subject, variant, {
   warmUpMillis: Number(warmUpMillis),
   measureMillis: Number(measureMillis)
