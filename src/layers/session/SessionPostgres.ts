@@ -114,7 +114,9 @@ const over = Effect.fnUntraced(function*(
   if (!/^[A-Za-z_]\w{0,39}$/.test(prefix)) {
     return yield* invalid(`prefix is ${JSON.stringify(prefix)}; pass letters, digits and _, at most 40`)
   }
-  const patience = Duration.fromInputUnsafe(options.commitTimeout ?? "30 seconds")
+  const commitTimeout = Duration.fromInputUnsafe(options.commitTimeout ?? "30 seconds")
+  // Who gives up before the commit's own timeout can say whether it happened.
+  const patience = Duration.times(commitTimeout, 0.75)
   const opened = yield* database.open({
     sql,
     server,
@@ -126,8 +128,7 @@ const over = Effect.fnUntraced(function*(
   })
   return Session.make({ backend, versions: true, operations: true, ...store.make(opened, { schema, prefix }) }, {
     onCorruptItem: options.onCorruptItem,
-    // Everything inside has a timeout of its own, and then says whether it happened.
-    commitTimeout: Duration.times(patience, 3)
+    commitTimeout
   })
 })
 
