@@ -97,7 +97,13 @@ export const agentTools: ReadonlyArray<Row> = [
       ran: ["add 1 2"],
       events: [
         ...["RunStarted", "TurnStarted 1 outer", "ToolCallDelta", "ItemDone", "ToolStarted a"],
-        ...["a: RunStarted", "a: TurnStarted 1 front", "a: ToolCallDelta", "a: ItemDone", "a: HandedOff front worker"],
+        ...[
+          "a: RunStarted",
+          "a: TurnStarted 1 front",
+          "a: ToolCallDelta",
+          "a: ItemDone",
+          "a: HandedOff h front worker"
+        ],
         ...["a: TurnStarted 2 worker", "a: ToolCallDelta", "a: ItemDone", "a: ToolStarted c1", "a: ToolFinished c1"],
         ...["a: TurnStarted 3 worker", "a: TextDelta", "a: ItemDone"],
         ...["ToolFinished a", "Committed 1"],

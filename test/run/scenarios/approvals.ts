@@ -141,6 +141,25 @@ export const approvals: ReadonlyArray<Row> = [
     }
   },
   {
+    name: "rejected for always, later calls of the tool in the run are not run either",
+    agent: cashier,
+    script: [calls(pay(1, "p1")), calls(pay(2, "p2"), look("x", "l1")), says("done")],
+    steps: [
+      say("go"),
+      resume((approvals) => approvals.map((one) => Approval.reject(one, { always: true, reason: "Closed." })))
+    ],
+    expect: {
+      outcome: [waits("p1"), answers("done")],
+      history: [
+        ["user: go", `p1: pay{"amount":1}`, rejected("p1", " Closed.")],
+        [`p2: pay{"amount":2}`, `l1: look{"at":"x"}`, rejected("p2", " Closed."), "l1 = saw x"],
+        ["assistant: done"]
+      ],
+      seen: [1, 3, 7],
+      ran: ["look x"]
+    }
+  },
+  {
     name: "arguments that do not decode go back to the model without asking anybody",
     agent: Agent.make({
       name: "cashier",
@@ -152,7 +171,7 @@ export const approvals: ReadonlyArray<Row> = [
     expect: { outcome: waits("p3"), seen: [1, 5], ran: ["asked 5"] }
   },
   {
-    name: "an Effect says which calls need an approval, and a decision holds whatever it would say later",
+    name: "an Effect says which calls need an approval, and is not asked again about what was decided",
     agent: Agent.make({
       name: "cashier",
       toolkit: kit,
@@ -252,7 +271,7 @@ export const approvals: ReadonlyArray<Row> = [
   },
   {
     name:
-      "a decision for other arguments, for a call that does not wait, or given twice is refused and uses nothing up",
+      "a decision for other arguments, for a call that does not wait, given twice, or to another agent is refused and uses nothing up",
     agent: cashier,
     script: [calls(pay(1, "p1")), says("done")],
     steps: [
@@ -260,6 +279,7 @@ export const approvals: ReadonlyArray<Row> = [
       resume((approvals) => approvals.map((one) => ({ ...yes(one), argumentsHash: "0".repeat(64) }))),
       resume((approvals) => approvals.map((one) => ({ ...yes(one), id: "p9" })), { from: 0 }),
       resume((approvals) => approvals.flatMap((one) => [yes(one), yes(one)]), { from: 0 }),
+      resume((approvals) => approvals.map(yes), { from: 0, agent: Agent.make({ name: "other", toolkit: kit }) }),
       resume((approvals) => approvals.map(yes), { from: 0 })
     ],
     expect: {
@@ -268,6 +288,7 @@ export const approvals: ReadonlyArray<Row> = [
         stops("StateMismatch", `cashier: The decision about "p1" was made for other arguments`),
         stops("StateMismatch", `cashier: There is no call "p9" that waits for a decision`),
         stops("StateMismatch", `cashier: There are two decisions about "p1"`),
+        stops("StateMismatch", `other: The state is of agent "cashier", and "other" was to go on with it`),
         answers("done")
       ],
       history: [["user: go", ...paid(1, "p1")], ["assistant: done"]],
@@ -333,6 +354,7 @@ export const approvals: ReadonlyArray<Row> = [
       say("pay 1"),
       say("yes, do it"),
       resume((approvals) => approvals.map(yes), { from: 0 }),
+      resume((approvals) => approvals.map(yes), { from: 0, options: { onMoved: "append" } }),
       resume((approvals) => approvals.map(yes), { from: 0, options: { onMoved: "append" } })
     ],
     expect: {
@@ -340,7 +362,8 @@ export const approvals: ReadonlyArray<Row> = [
         waits("p1"),
         answers("I cannot."),
         stops("ConversationMoved", /moved on from version 0 to 1/),
-        answers("done", { turns: 2 })
+        answers("done", { turns: 2 }),
+        stops("ConversationMoved", /This state was resumed before: a decision is used once/)
       ],
       history: [
         ["user: yes, do it", "assistant: I cannot."],
@@ -348,7 +371,7 @@ export const approvals: ReadonlyArray<Row> = [
         ["assistant: done"]
       ],
       seen: [1, ["user: yes, do it"], 5],
-      usage: 2,
+      usage: 1,
       ran: ["pay 1"]
     }
   },

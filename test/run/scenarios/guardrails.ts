@@ -45,7 +45,7 @@ export const guardrails: ReadonlyArray<Row> = [
       history: [],
       seen: [],
       ran: ["fine", "secrets"],
-      guardrails: ["input fine passed", "input secrets tripped"],
+      guardrails: ["input fine passed", "input secrets tripped my key"],
       events: ["RunStarted", "TurnStarted 1 guarded"]
     }
   },
@@ -217,11 +217,11 @@ export const guardrails: ReadonlyArray<Row> = [
       seen: [1, 7],
       ran: ["find x", "find secret"],
       guardrails: [
-        "toolInput before passed",
-        "toolOutput after passed",
-        "toolInput before rejected",
-        "toolInput before passed",
-        "toolOutput after rejected"
+        "toolInput before passed c1",
+        "toolOutput after passed c1",
+        "toolInput before rejected c2",
+        "toolInput before passed c3",
+        "toolOutput after rejected c3"
       ]
     }
   },
@@ -242,7 +242,7 @@ export const guardrails: ReadonlyArray<Row> = [
       history: [],
       seen: [1],
       ran: [],
-      guardrails: ["toolInput stop tripped"]
+      guardrails: ["toolInput stop tripped c1"]
     }
   },
   {
@@ -272,7 +272,7 @@ export const guardrails: ReadonlyArray<Row> = [
       ],
       seen: [1, 3],
       ran: ["add 1 2"],
-      guardrails: ["toolInput small rejected", "toolInput small passed"]
+      guardrails: ["toolInput small rejected c1", "toolInput small passed c2"]
     }
   },
   {

@@ -71,7 +71,11 @@ export const handoffs: ReadonlyArray<Row> = [
           model: "small",
           instructions: "You sort.",
           tools: ["look", "wait"],
-          handoffs: ["transfer_to_billing", "transfer_to_refunds"]
+          handoffs: ["transfer_to_billing", "transfer_to_refunds"],
+          handoffsSay: [
+            `Hands the conversation to the agent "Billing". Knows invoices.`,
+            `Hands the conversation to the agent "Refunds".`
+          ]
         },
         { model: "large", instructions: "You bill.", tools: ["look"], handoffs: [] },
         { model: "large", instructions: "You bill.", tools: ["look"], handoffs: [] }
@@ -80,7 +84,7 @@ export const handoffs: ReadonlyArray<Row> = [
       ran: ["look x"],
       events: [
         "RunStarted",
-        ...["TurnStarted 1 Triage", "ToolCallDelta", "ItemDone", "Committed 1", "HandedOff Triage Billing"],
+        ...["TurnStarted 1 Triage", "ToolCallDelta", "ItemDone", "Committed 1", "HandedOff h Triage Billing"],
         ...["TurnStarted 2 Billing", "ToolCallDelta", "ItemDone", "ToolStarted c1", "ToolFinished c1", "Committed 2"],
         ...["TurnStarted 3 Billing", "TextDelta", "ItemDone", "Committed 3", "Completed"]
       ]

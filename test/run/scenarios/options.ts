@@ -231,31 +231,6 @@ export const options: ReadonlyArray<Row> = [
     }
   },
   {
-    name: "options that mean nothing are refused before the model is asked",
-    agent: plain,
-    script: [],
-    steps: [
-      say("go", { maxTurns: 0 }),
-      say("go", { toolConcurrency: 1.5 }),
-      say("go", { maxItems: -1 }),
-      say("go", { conversationId: "" }),
-      say([]),
-      say([{ role: "robot" } as unknown as Item.Item])
-    ],
-    expect: {
-      outcome: [
-        stops("InvalidOptions", /maxTurns is 0/),
-        stops("InvalidOptions", /toolConcurrency is 1.5/),
-        stops("InvalidOptions", /maxItems is -1/),
-        stops("InvalidOptions", /conversationId is empty/),
-        stops("InvalidOptions", /there is nothing to answer/),
-        stops("InvalidOptions", /input\[0\] is not an item/)
-      ],
-      history: [],
-      seen: []
-    }
-  },
-  {
     name: "a run that had too few turns goes on when it is given more",
     agent: clerk,
     script: [calls(add(1, 2, "c1")), says("3")],

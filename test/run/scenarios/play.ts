@@ -145,6 +145,7 @@ export interface Asked {
   readonly instructions: string | undefined
   readonly tools: ReadonlyArray<string>
   readonly handoffs: ReadonlyArray<string>
+  readonly handoffsSay: ReadonlyArray<string | undefined>
   readonly toolChoice: unknown
   readonly model: string
   readonly settings: ModelProvider.ModelSettings | undefined
@@ -227,7 +228,7 @@ const showEvent = (event: RunEvent.RunEvent<unknown>): string => {
     case "ToolProgress":
       return `ToolProgress ${event.callId} ${JSON.stringify(event.value)}`
     case "HandedOff":
-      return `HandedOff ${event.from} ${event.to}`
+      return `HandedOff ${event.callId} ${event.from} ${event.to}`
     case "ApprovalRequested":
       return `ApprovalRequested ${event.approval.id}`
     case "Committed":
@@ -494,6 +495,7 @@ const playWay = (row: Row, way: Way, where: string) =>
         instructions: request.instructions,
         tools: request.tools?.map(({ name }) => name) ?? [],
         handoffs: request.handoffs?.map(({ name }) => name) ?? [],
+        handoffsSay: request.handoffs?.map(({ description }) => description) ?? [],
         toolChoice: request.settings?.toolChoice,
         model: request.model,
         settings: request.settings,
@@ -521,7 +523,9 @@ const playWay = (row: Row, way: Way, where: string) =>
       assert.deepStrictEqual(last.usage, spent, where)
       assert.deepStrictEqual(last.requests.map(({ usage }) => usage).reduce(Usage.add, Usage.zero), spent, where)
       assert.deepStrictEqual(
-        last.guardrails.map(({ kind, name, outcome }) => `${kind} ${name} ${outcome}`),
+        last.guardrails.map(({ callId, info, kind, name, outcome }) =>
+          [kind, name, outcome, ...callId === undefined ? [] : [callId], ...info === undefined ? [] : [info]].join(" ")
+        ),
         [...expect.guardrails ?? []],
         where
       )

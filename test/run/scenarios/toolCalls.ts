@@ -169,6 +169,22 @@ export const toolCalls: ReadonlyArray<Row> = [
     }
   },
   {
+    name: "what a tool says of its failures wins over what the run says",
+    agent: Agent.make({
+      name: "lenient",
+      toolkit: Toolkit.make(Find),
+      toolOptions: { find: { onFailure: "return" } }
+    }),
+    script: [calls(find("absent", "c1")), says("no")],
+    options: { onToolFailure: "fail" },
+    expect: {
+      outcome: answers("no"),
+      history: [["user: go", `c1: find{"key":"absent"}`, `c1 = Error: {"missing":"absent"}`], ["assistant: no"]],
+      seen: [1, 3],
+      ran: ["find absent"]
+    }
+  },
+  {
     name: "a bug in a handler ends the run with the state before the turn, and interrupts the calls beside it",
     agent: Agent.make({ name: "clumsy", toolkit: Toolkit.make(Add, Wait, Bomb) }),
     script: [calls(add(1, 2, "c0")), calls(wait(10, "c1"), call("bomb", {}, "c2"))],
@@ -225,6 +241,25 @@ export const toolCalls: ReadonlyArray<Row> = [
       ],
       seen: [1, 3],
       ran: ["begin 9000", "interrupted 9000"]
+    }
+  },
+  {
+    name: "a tool that takes longer than it may is tried again where its schedule says so",
+    agent: Agent.make({
+      name: "waiter",
+      toolkit: Toolkit.make(Wait),
+      toolOptions: { wait: { timeout: "5 seconds", retry: Schedule.recurs(1) } }
+    }),
+    script: [calls(wait(9000, "c1")), says("too slow")],
+    clock: "1 second",
+    expect: {
+      outcome: answers("too slow"),
+      history: [
+        ["user: go", `c1: wait{"ms":9000}`, `c1 = Error: Tool "wait" did not answer within 5s.`],
+        ["assistant: too slow"]
+      ],
+      seen: [1, 3],
+      ran: ["begin 9000", "interrupted 9000", "begin 9000", "interrupted 9000"]
     }
   },
   {
@@ -322,13 +357,17 @@ export const toolCalls: ReadonlyArray<Row> = [
   },
   {
     name: "a tool that must be called is called once: the choice is left to the model afterwards",
-    agent: Agent.make({ name: "clerk", toolkit: Toolkit.make(Add), settings: { toolChoice: "required" } }),
+    agent: Agent.make({
+      name: "clerk",
+      toolkit: Toolkit.make(Add),
+      settings: { toolChoice: "required", temperature: 0.5 }
+    }),
     script: [calls(add(1, 2, "c1")), says("3")],
     expect: {
       outcome: answers("3"),
       history: [["user: go", `c1: add{"a":1,"b":2}`, "c1 = 3"], ["assistant: 3"]],
       seen: [1, 3],
-      asked: [{ toolChoice: "required" }, { toolChoice: undefined }],
+      asked: [{ toolChoice: "required" }, { settings: { toolChoice: undefined, temperature: 0.5 } }],
       ran: ["add 1 2"]
     }
   },

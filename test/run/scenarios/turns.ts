@@ -7,7 +7,7 @@ import { Add, add, call, calls, Draw, note, says } from "./tools.ts"
 
 const plain = Agent.make({ name: "plain" })
 const calculator = Agent.make({ name: "calculator", instructions: "You add.", toolkit: Toolkit.make(Add) })
-const Numbers = Schema.Struct({ n: Schema.Number })
+const Numbers = Schema.Struct({ n: Schema.Finite })
 const numbers = Agent.make({ name: "numbers", output: Numbers })
 
 /** A final answer in place of an error of this reason. */
@@ -166,6 +166,24 @@ export const turns: ReadonlyArray<Row> = [
     expect: {
       outcome: answers({ n: 1 }, { turns: 2, version: 1 }),
       history: [["user: go", `assistant: {"n":1}`]],
+      seen: [
+        1,
+        [
+          "user: go",
+          `assistant: {"n":"one"}`,
+          `user: Your answer does not have the shape that was asked for: Expected number\n  at ["n"]. ` +
+          "Answer again with nothing but that."
+        ]
+      ]
+    }
+  },
+  {
+    name: "an answer without the shape is an error once the budget is spent",
+    agent: Agent.make({ name: "numbers", output: Numbers, outputRepairs: 1 }),
+    script: [says(`{"n":"one"}`), says(`{"n":"two"}`)],
+    expect: {
+      outcome: stops("InvalidFinalOutput", /"n"/, { state: ["user: go", `assistant: {"n":"two"}`] }),
+      history: [],
       seen: [1, 3]
     }
   },
