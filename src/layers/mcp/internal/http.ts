@@ -1,0 +1,245 @@
+// @effect-diagnostics globalFetch:off
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { McpConnection } from "../../../services/McpServer.ts"
+import { McpError } from "../../../services/McpServer.ts"
+import type { ConnectionOptions, Wire } from "./connection.ts"
+import { make as makeConnection } from "./connection.ts"
+import { HttpFailure, lost, textOf } from "./failure.ts"
+import { scrubber } from "./scrub.ts"
+import type { JSONRPCMessage, Transport } from "./sdk.ts"
+import { load } from "./sdk.ts"
+import { later } from "./time.ts"
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface HttpOptions extends ConnectionOptions {
+  /** The server's endpoint. It must not hold a user name or password. */
+  readonly url: string | URL
+  /** Headers of every request. Values that are redacted are kept out of errors. */
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  /**
+   * Gives the bearer token of each request, so that one that has expired can be replaced. It is asked before every request:
+   * keep the token until it expires. If it fails or dies, the request fails with `Unauthorized`.
+   */
+  readonly token?: Effect.Effect<Redacted.Redacted, unknown> | undefined
+  /** @default globalThis.fetch */
+  readonly fetch?: typeof globalThis.fetch | undefined
+}
+
+type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>
+
+const maxErrorText = 500
+const utf8 = new TextDecoder()
+
+/** The beginning of a body that may have no end. */
+const beginning = (response: Response): Promise<string> => {
+  const reader = response.body?.getReader()
+  if (reader === undefined) return Promise.resolve("")
+  let text = ""
+  const next = (): Promise<string> =>
+    reader.read().then(({ done, value }) => {
+      if (value !== undefined) text += utf8.decode(value)
+      if (!done && text.length < maxErrorText) return next()
+      return reader.cancel().then(() => text.slice(0, maxErrorText).trim(), () => text)
+    }, () => text)
+  return next()
+}
+
+/** The same body, with word of its end, however it comes. */
+const observed = (response: Response, onEnd: () => void): Response => {
+  const reader = response.body?.getReader()
+  if (reader === undefined) {
+    onEnd()
+    return response
+  }
+  const body = new ReadableStream<Uint8Array>({
+    pull: (controller) =>
+      reader.read().then(({ done, value }) => {
+        if (!done) return controller.enqueue(value)
+        onEnd()
+        controller.close()
+      }, (error) => {
+        onEnd()
+        controller.error(error)
+      }),
+    cancel: (reason) => {
+      onEnd()
+      return reader.cancel(reason)
+    }
+  })
+  return new Response(body, { status: response.status, statusText: response.statusText, headers: response.headers })
+}
+
+const headersOf = (options: HttpOptions): Promise<ReadonlyArray<readonly [string, string]>> => {
+  const fixed = Object.entries(options.headers ?? {}).map(([name, value]) =>
+    [name, Redacted.isRedacted(value) ? Redacted.value(value) : value] as const
+  )
+  if (options.token === undefined) return Promise.resolve(fixed)
+  return Effect.runPromise(options.token).then(
+    (token) => [...fixed, ["authorization", `Bearer ${Redacted.value(token)}`] as const],
+    (cause) => {
+      throw new HttpFailure({ status: 401, text: `no token could be had: ${textOf(cause)}`, hadSession: false })
+    }
+  )
+}
+
+/** Sends what the transports ask for, with our headers, and tells of a refusal as a `HttpFailure`. */
+const fetchOf = (options: HttpOptions, onStream?: (response: Response, body: unknown) => Response): Fetch => {
+  const send: Fetch = options.fetch ?? globalThis.fetch
+  return (url, init) =>
+    headersOf(options).then((extra) => {
+      const headers = new Headers(init?.headers)
+      for (const [name, value] of extra) headers.set(name, value)
+      return send(url, { ...init, headers }).then((response) => {
+        if (init?.method !== "POST" || (response.status >= 300 && response.status < 400)) return response
+        if (response.status >= 400) {
+          return beginning(response).then((text) => {
+            throw new HttpFailure({ status: response.status, text, hadSession: headers.has("mcp-session-id") })
+          })
+        }
+        return onStream === undefined || response.headers.get("content-type")?.includes("event-stream") !== true
+          ? response
+          : onStream(response, init.body)
+      })
+    })
+}
+
+const Ids = Schema.Struct({ id: Schema.Union([Schema.String, Schema.Finite]) })
+const idOf = Schema.decodeUnknownOption(Schema.fromJsonString(Ids))
+const hasId = Schema.decodeUnknownOption(Ids)
+
+/** Long enough for what came last to be read: that takes no waiting, only turns. */
+const settleMillis = 100
+
+const refusedUrl = (url: string | URL): URL | string => {
+  if (!URL.canParse(String(url))) return "url is no address of a server, such as https://example.com/mcp"
+  const parsed = new URL(url)
+  if (!/^https?:$/.test(parsed.protocol)) return "url has to begin with http:// or https://"
+  return parsed.username === "" && parsed.password === ""
+    ? parsed
+    : "url holds a user name or password, which fetch refuses; send them in `headers`"
+}
+
+const making = (
+  server: string,
+  options: HttpOptions,
+  open: (url: URL) => Effect.Effect<Wire, McpError, Scope.Scope>
+): Effect.Effect<McpConnection, McpError, Scope.Scope> =>
+  Effect.suspend(() => {
+    const url = refusedUrl(options.url)
+    if (typeof url === "string") {
+      return Effect.fail(new McpError({ server, operation: "connect", reason: "Unavailable", description: url }))
+    }
+    return makeConnection(
+      server,
+      { open: open(url), scrub: scrubber(Object.values(options.headers ?? {})) },
+      options
+    )
+  })
+
+/** Streamable HTTP. A stream that breaks is resumed where the server can; a session that has expired is begun anew. */
+export const makeHttp = (
+  server: string,
+  options: HttpOptions
+): Effect.Effect<McpConnection, McpError, Scope.Scope> =>
+  making(
+    server,
+    options,
+    (url) =>
+      Effect.map(load(server, () => import("@modelcontextprotocol/sdk/client/streamableHttp.js")), (sdk): Wire => {
+        const waiting = new Map<string | number, { isResumable: boolean }>()
+        // The transport of the package forgets a request whose stream has ended without an answer and cannot be resumed.
+        const settle = (id: string | number) =>
+          later(settleMillis, () => {
+            if (waiting.get(id)?.isResumable !== false) return
+            transport.onmessage?.({
+              jsonrpc: "2.0",
+              id,
+              error: { code: -32000, message: "the stream ended before the answer", data: lost }
+            })
+          })
+        const inner = new sdk.StreamableHTTPClientTransport(url, {
+          fetch: fetchOf(options, (response, body) => {
+            const id = Option.getOrUndefined(idOf(body))?.id
+            return id === undefined ? response : observed(response, () => settle(id))
+          }),
+          reconnectionOptions: {
+            initialReconnectionDelay: 500,
+            maxReconnectionDelay: 5000,
+            reconnectionDelayGrowFactor: 2,
+            maxRetries: 3
+          }
+        })
+        const transport: Transport = {
+          start: () => {
+            Object.assign(inner, {
+              onmessage: (message: JSONRPCMessage) => {
+                if ("result" in message || "error" in message) {
+                  const id = Option.getOrUndefined(hasId(message))?.id
+                  if (id !== undefined) waiting.delete(id)
+                }
+                transport.onmessage?.(message)
+              },
+              onclose: () => transport.onclose?.(),
+              onerror: (error: Error) => transport.onerror?.(error)
+            })
+            return inner.start()
+          },
+          send: (message: JSONRPCMessage) => {
+            if (!("method" in message) || !("id" in message)) {
+              cancelled(waiting, message)
+              return inner.send(message)
+            }
+            const request = { isResumable: false }
+            waiting.set(message.id, request)
+            return inner.send(message, {
+              onresumptiontoken: () => {
+                request.isResumable = true
+              }
+            }).catch((error) => {
+              waiting.delete(message.id)
+              throw error
+            })
+          },
+          close: () => inner.close(),
+          setProtocolVersion: (version) => inner.setProtocolVersion(version)
+        }
+        return {
+          transport,
+          end: () => inner.terminateSession(),
+          isFatal: (error) => error.message.startsWith("Maximum reconnection attempts")
+        }
+      })
+  )
+
+const Cancelled = Schema.decodeUnknownOption(Schema.Struct({
+  method: Schema.Literal("notifications/cancelled"),
+  params: Schema.Struct({ requestId: Schema.Union([Schema.String, Schema.Finite]) })
+}))
+
+const cancelled = (waiting: Map<string | number, unknown>, message: JSONRPCMessage): void => {
+  const found = Option.getOrUndefined(Cancelled(message))
+  if (found !== undefined) waiting.delete(found.params.requestId)
+}
+
+/** HTTP with Server-Sent Events, as it was before streamable HTTP. */
+export const makeSse = (
+  server: string,
+  options: HttpOptions
+): Effect.Effect<McpConnection, McpError, Scope.Scope> =>
+  making(
+    server,
+    options,
+    (url) =>
+      Effect.map(load(server, () => import("@modelcontextprotocol/sdk/client/sse.js")), (sdk): Wire => ({
+        transport: new sdk.SSEClientTransport(url, { fetch: fetchOf(options) }),
+        // It would open the stream anew, which the server takes for another client.
+        isFatal: (error) => error instanceof sdk.SseError
+      }))
+  )

@@ -1,0 +1,5 @@
+import * as McpServerLaws from "agent-layers/services/laws/McpServerLaws"
+import { describeLaws } from "../../support/laws.ts"
+import { sseSubject } from "../../support/mcp/subjects.ts"
+
+describeLaws("McpSse", McpServerLaws.all, sseSubject())
