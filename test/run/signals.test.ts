@@ -188,6 +188,22 @@ const simple: Plan = {
 
 const conversation: RunConfig.RunOptions = { conversationId: "c" }
 
+const world = <A>(effect: Effect.Effect<A, any, Session.Session>) =>
+  Effect.provide(effect, Layer.fresh(SessionMemory.layer))
+
+/** Ends with the last record that the journal keeps. */
+const killed = (
+  run: Effect.Effect<any, any, any>,
+  plan: Plan,
+  { journal, killed }: ReturnType<typeof recording>,
+  ran: Array<string>
+) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(process_(run, plan, journal, ran))
+    yield* killed
+    yield* Fiber.interrupt(fiber)
+  })
+
 for (const way of ways) {
   describe(`approvals through the journal, ${way}`, () => {
     for (const depth of [0, 1, 3]) {
@@ -488,35 +504,118 @@ for (const way of ways) {
         }).pipe(Effect.provide(SessionMemory.layer)))
     }
 
-    it.effect("a conversation: killed after any record before its first commit, what is stored in the end is the same", () =>
+    it.effect("a conversation: killed after any record, what is stored in the end is the same", () =>
       Effect.gen(function*() {
-        const world = <A>(effect: Effect.Effect<A, any, Session.Session>) =>
-          Effect.provide(effect, Layer.fresh(SessionMemory.layer))
         const run = runAs(way, cashier, "t", conversation)
         const whole = recording(yes)
-        const undisturbed = yield* world(Effect.andThen(process_(run, twoTurns, whole.journal, []), stored))
-        const count = Array.from(whole.records.keys()).indexOf("run_1 commit/1")
-        assert.strictEqual(count, 4)
+        const undisturbed = yield* world(process_(run, twoTurns, whole.journal, []))
+        const count = whole.records.size
+        assert.isAbove(count, 9)
         for (let last = 1; last <= count; last++) {
           yield* world(Effect.gen(function*() {
             const ran: Array<string> = []
             const first = recording(yes, new Map(), last)
-            const fiber = yield* Effect.forkChild(process_(run, twoTurns, first.journal, ran))
-            yield* first.killed
-            yield* Fiber.interrupt(fiber)
-            assert.deepStrictEqual((yield* stored).items, [])
-            const second = recording(yes, first.records)
-            const result = yield* process_(run, twoTurns, second.journal, ran)
+            yield* killed(run, twoTurns, first, ran)
+            const result = yield* process_(run, twoTurns, recording(yes, first.records).journal, ran)
             checkUnique(ran)
-            assert.strictEqual(result.finalOutput, "done")
+            assert.deepStrictEqual(told(result), told(undisturbed), `after ${last} records`)
             const { items, version } = yield* stored
-            assert.deepStrictEqual(
-              [written(items), version],
-              [written(undisturbed.items), undisturbed.version],
-              `after ${last} records`
-            )
+            assert.deepStrictEqual([written(items), version], [written(undisturbed.items), 3], `after ${last} records`)
           }))
         }
       }))
+
+    it.effect("a conversation: killed between a commit and its record, it is stored once", () =>
+      world(Effect.gen(function*() {
+        const run = runAs(way, cashier, "t", conversation)
+        const ran: Array<string> = []
+        const first = recording(yes)
+        const stored = Deferred.makeUnsafe<void>()
+        const journal: RunJournal.RunJournal = {
+          ...first.journal,
+          step: (at, schemas, effect) =>
+            at.name === "commit/1"
+              ? effect.pipe(Effect.andThen(Deferred.succeed(stored, undefined)), Effect.andThen(Effect.never))
+              : first.journal.step(at, schemas, effect)
+        }
+        const fiber = yield* Effect.forkChild(process_(run, twoTurns, journal, ran))
+        yield* Deferred.await(stored)
+        yield* Fiber.interrupt(fiber)
+        const result = yield* process_(run, twoTurns, recording(yes, first.records).journal, ran)
+        checkUnique(ran)
+        assert.deepStrictEqual([result.finalOutput, result.version], ["done", 3])
+      })))
+
+    it.effect("a resumed run: killed after any record, it goes on from there", () =>
+      Effect.gen(function*() {
+        for (const last of [3, 4, 5, 6, 7, 8]) {
+          yield* world(Effect.gen(function*() {
+            const ran: Array<string> = []
+            const records = new Map<string, string>()
+            const { approvals, state } = yield* reasonOf(
+              "ApprovalRequired",
+              process_(runAs(way, cashier, "go", conversation), simple, recording(nobody, records).journal, ran)
+            )
+            const decisions = approvals.map((approval) => Approval.approve(approval))
+            const run = resumeAs(way, cashier, state, decisions, conversation)
+            yield* killed(run, simple, recording(nobody, records, last), ran)
+            const result = yield* process_(run, simple, recording(nobody, records).journal, ran)
+            checkUnique(ran)
+            assert.strictEqual(result.finalOutput, "done", `after ${last} records`)
+          }))
+        }
+      }))
+  })
+
+  describe(`decisions through the journal, ${way}`, () => {
+    it.effect("are asked for under names of their own, whatever the ids of the calls", () =>
+      Effect.gen(function*() {
+        const ran: Array<string> = []
+        const plan: Plan = {
+          t: { 0: ModelScripted.calls([ask("a", "ta"), ask("a/b", "tb")]), 2: ModelScripted.text("done") },
+          ta: { 0: ModelScripted.calls([ask("b", "tab")]), 1: ModelScripted.text("from ta") },
+          tab: { 0: ModelScripted.calls([pay(1, "p")]), 1: ModelScripted.text("from tab") },
+          tb: { 0: ModelScripted.calls([pay(1, "p")]), 1: ModelScripted.text("from tb") }
+        }
+        const { journal, signals, steps } = recording(yes)
+        const result = yield* process_(runAs(way, nested(2), "t"), plan, journal, ran)
+        checkUnique(steps)
+        checkUnique(signals)
+        assert.deepStrictEqual(outputs(result.items), { a: "from ta", "a/b": "from tb" })
+      }).pipe(Effect.provide(SessionMemory.layer)))
+
+    it.effect("are for the call that was shown, not for another one with the same arguments", () => {
+      const other: Answering = (approval) => Effect.succeedSome({ ...Approval.approve(approval), id: "other" })
+      const ran: Array<string> = []
+      return Effect.gen(function*() {
+        yield* reasonOf("StateMismatch", process_(runAs(way, cashier, "go"), simple, recording(other).journal, ran))
+        assert.notInclude(ran, "pay p1")
+      }).pipe(Effect.provide(SessionMemory.layer))
+    })
+
+    it.effect("for all later calls leave the calls of the same turn to be decided for themselves", () =>
+      Effect.gen(function*() {
+        const plan: Plan = {
+          t: { 0: ModelScripted.calls([pay(1, "p1"), pay(2, "p2"), pay(3, "p3")]), 3: ModelScripted.text("done") }
+        }
+        const ran: Array<string> = []
+        const last = Deferred.makeUnsafe<void>()
+        const first = recording((approval) =>
+          approval.id === "p1"
+            ? Effect.as(Deferred.await(last), Option.some(Approval.approve(approval, { always: true })))
+            : Effect.as(
+              approval.id === "p3" ? Deferred.succeed(last, undefined) : Effect.void,
+              Option.some(Approval.reject(approval))
+            )
+        )
+        const run = runAs(way, cashier, "t", { toolConcurrency: 2 })
+        yield* process_(run, plan, first.journal, ran)
+        assert.deepStrictEqual(ran, ["pay p1"])
+        // As if killed before the handler was recorded.
+        for (const name of ["tool/1/p1", "model/2"]) first.records.delete(`run_1 ${name}`)
+        const again = recording(() => Effect.die("asked again"), first.records)
+        yield* process_(run, plan, again.journal, ran)
+        assert.deepStrictEqual(ran, ["pay p1", "pay p1"])
+      }).pipe(Effect.provide(SessionMemory.layer)))
   })
 }

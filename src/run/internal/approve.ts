@@ -39,36 +39,57 @@ const schemas = () => ({ request: Approval, answer: Decision })
 const rulingOf = (decision: { readonly isApproved: boolean; readonly reason?: string }): Ruling =>
   decision.isApproved ? { _tag: "Approved" } : { _tag: "Rejected", reason: decision.reason }
 
+type Standing = RunState["standing"][number]
+
+const standing = (tool: string, { isApproved, reason }: Decision): Standing => ({
+  tool,
+  isApproved,
+  ...(reason === undefined ? undefined : { reason })
+})
+
+const asked = (run: Run, call: FunctionCall, approval: Approval): Effect.Effect<Decision | undefined> =>
+  Effect.map(
+    run.journal.signal({ runId: run.id, name: stepName(run, "approval", call.call_id) }, schemas, approval),
+    (answer) => {
+      const decision = Option.getOrUndefined(answer)
+      if (decision?.always === true) run.ruled.push(standing(call.name, decision))
+      return decision
+    }
+  )
+
+/** Which of the decisions hold for all later calls of a tool, by the agent call that they were asked for. */
+export const standingOf = (
+  state: RunState,
+  decisions: ReadonlyArray<Decision>,
+  path: ReadonlyArray<string>
+): ReadonlyArray<Standing> =>
+  decisions.flatMap((decision) => {
+    if (decision.always !== true) return []
+    const asked = state.openTurn?.approvals.find(({ callId, id }) =>
+      id === decision.id && id === addressOf({ path }, callId)
+    )
+    return asked === undefined ? [] : [standing(asked.tool, decision)]
+  })
+
 /**
- * What was decided about a call: for all calls of the tool, for this one when the run was resumed, or now by somebody
- * whom the journal waits for.
+ * What was decided about a call: for this one when the run was resumed, for all calls of the tool, or now by somebody
+ * whom the journal waits for. What is decided now for all later calls holds from the next turn on, so that the calls of
+ * one turn are asked for alike, whoever is answered first.
  */
 export const ruling = Effect.fnUntraced(function*(run: Run, call: FunctionCall) {
-  const standing = run.standing.find(({ tool }) => tool === call.name)
-  if (standing !== undefined) return rulingOf(standing)
   const approval = yield* approvalOf(run, call)
-  const decision = run.decisions.get(approval.id) ?? Option.getOrUndefined(
-    yield* run.journal.signal(
-      { runId: run.id, name: stepName(run, `approval/${run.turn}/${call.call_id}`) },
-      schemas,
-      approval
-    )
-  )
+  const given = run.decisions.get(approval.id)
+  const standing = given === undefined ? run.standing.find(({ tool }) => tool === call.name) : undefined
+  if (standing !== undefined) return rulingOf(standing)
+  const decision = given ?? (yield* asked(run, call, approval))
   if (decision === undefined) return { _tag: "Pending", approval } as Ruling
-  if (decision.argumentsHash !== approval.argumentsHash) {
+  if (decision.id !== approval.id || decision.argumentsHash !== approval.argumentsHash) {
     return yield* fail(
       run,
       new RunError.StateMismatch({
-        description: `The decision about "${approval.id}" was made for other arguments than those of the call`
+        description: `The decision about "${approval.id}" was made for another call or for other arguments`
       })
     )
-  }
-  if (decision.always === true) {
-    run.standing.push({
-      tool: call.name,
-      isApproved: decision.isApproved,
-      ...(decision.reason === undefined ? undefined : { reason: decision.reason })
-    })
   }
   return rulingOf(decision)
 })

@@ -88,7 +88,7 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
   const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)
   const response = yield* Tracer.withSpan(
     run.journal.step(
-      { runId: run.id, name: stepName(run, `model/${run.turn}`) },
+      { runId: run.id, name: stepName(run, "model") },
       schemas,
       Effect.flatMap(call, (response) => checked(run, response))
     ),

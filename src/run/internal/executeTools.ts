@@ -167,7 +167,7 @@ const reporter = (run: Run, call: FunctionCall): Report | undefined => {
 /** The handler, as a step of the journal: what was recorded is not run again. */
 const runHandler = (run: Run, call: FunctionCall, planned: PlannedTool, params: unknown) =>
   run.journal.step(
-    { runId: run.id, name: stepName(run, `tool/${run.turn}/${call.call_id}`) },
+    { runId: run.id, name: stepName(run, "tool", call.call_id) },
     schemas,
     Effect.map(
       Effect.provideService(

@@ -1,6 +1,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
@@ -9,8 +11,9 @@ import type { ModelError } from "../../services/ModelError.ts"
 import type { Model } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import { RunJournal } from "../../services/RunJournal.ts"
+import type { Loaded, LoadOptions } from "../../services/Session.ts"
 import { Session } from "../../services/Session.ts"
-import { isSessionError } from "../../services/SessionError.ts"
+import { SessionError } from "../../services/SessionError.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as Usage from "../../services/Usage.ts"
 import type * as Agent from "../Agent.ts"
@@ -19,7 +22,7 @@ import type { RunErrorReason } from "../RunError.ts"
 import { ConversationMoved, InvalidOptions, RunError, StateMismatch } from "../RunError.ts"
 import type { RequestUsage, RunState } from "../RunState.ts"
 import { agentsOf, refusalOf } from "./agents.ts"
-import { misfit } from "./approve.ts"
+import { misfit, standingOf } from "./approve.ts"
 import { planOf } from "./plan.ts"
 import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
 import { addUsage, mergeSettings } from "./state.ts"
@@ -85,10 +88,13 @@ export interface Beginning {
   readonly callAgent: (run: Run) => Run["callAgent"]
 }
 
+type FindModel = (name: string | undefined) => Effect.Effect<Model, ModelError>
+
 /** Where a run begins: what it has behind it. */
 interface Standing {
   readonly agent: Agent.Any
   readonly agentKey: string
+  readonly model: Model
   readonly items: Array<Item>
   readonly view: Array<Item>
   readonly input: ReadonlyArray<Item>
@@ -97,20 +103,58 @@ interface Standing {
   readonly state: RunState | undefined
 }
 
-const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect<never, unknown> =>
+const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect<never, RunError> =>
   Effect.fail(new RunError({ agent: agent.name, runId: id, reason }))
+
+const Seen = Schema.Struct({ version: Schema.Int })
+
+const seenSchemas = () => ({ success: Seen, error: SessionError })
+
+/**
+ * The conversation as it stood when the run first saw it. Its version is recorded, so that a run that is carried out
+ * again does not take for history what it has stored itself.
+ */
+const seen = Effect.fnUntraced(function*(
+  { conversationId, id, session }: Beginning,
+  name: string,
+  options: LoadOptions
+): Effect.fn.Return<Loaded, SessionError> {
+  const load = session!.loadItems(conversationId!, options)
+  let loaded: Loaded | undefined
+  const { version } = yield* (yield* RunJournal).step(
+    { runId: id, name },
+    seenSchemas,
+    Effect.map(load, (first) => {
+      loaded = first
+      return { version: first.version }
+    })
+  )
+  loaded ??= yield* load
+  if (loaded.version === version) return loaded
+  const records = yield* session!.records(conversationId!).pipe(
+    Stream.takeWhile(({ commit }) => commit <= version),
+    Stream.runCollect
+  )
+  const items = records.map(({ item }) => item)
+  return {
+    version,
+    items: items.slice(Math.max(0, items.length - (options.maxItems ?? items.length))),
+    isSuffix: false
+  }
+})
 
 const afresh = Effect.fnUntraced(function*(
   beginning: Beginning,
-  given: RunInput
+  given: RunInput,
+  findModel: FindModel
 ): Effect.fn.Return<Standing, unknown> {
-  const { agent, conversationId, options, session } = beginning
+  const { agent, options, session } = beginning
   const wrong = invalidInput(given)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
   const input: ReadonlyArray<Item> = typeof given === "string" ? [user(given)] : given
   const loaded = session === undefined || options.conversationId === "new"
     ? undefined
-    : yield* session.loadItems(conversationId!, { maxItems: options.maxItems })
+    : yield* seen(beginning, "load", { maxItems: options.maxItems })
   const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
   const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
   const history = History.repair(stored, input)
@@ -129,6 +173,7 @@ const afresh = Effect.fnUntraced(function*(
   return {
     agent,
     agentKey: agent.name,
+    model: yield* findModel(options.model ?? agent.model),
     items,
     view,
     input,
@@ -148,7 +193,11 @@ const moved = (beginning: Beginning, state: RunState, description: string) =>
  * A state is taken up once: whoever comes second finds that the claim is there, before any tool runs. The claim is a
  * conversation of its own, so that the one that the run is about holds nothing but what was said.
  */
-const claimOf = (id: string) => `agent-layers/resumed/${id}`
+export const claims = "agent-layers/resumed/"
+
+const claimOf = (id: string) => `${claims}${id}`
+
+const claimSchemas = () => ({ success: Seen, error: Schema.Union([RunError, SessionError]) })
 
 const claim = Effect.fnUntraced(function*(
   beginning: Beginning,
@@ -158,11 +207,14 @@ const claim = Effect.fnUntraced(function*(
   const { anyItem, versions } = session.capabilities
   if (!versions || !anyItem || state.openTurn === undefined) return
   const item: Item = { type: "run_resumed", run_id: state.runId, turn: state.turns + 1 }
-  const taken = session.saveItems(claimOf(state.runId), [item], { expectedVersion: state.resumes })
-  yield* Effect.catch(taken, (error) =>
-    isSessionError(error) && error.reason._tag === "VersionConflict"
-      ? moved(beginning, state, "This state was resumed before: a decision is used once")
-      : Effect.fail(error))
+  const taken = Effect.catch(
+    session.saveItems(claimOf(state.runId), [item], { expectedVersion: state.resumes }),
+    (error): Effect.Effect<never, RunError | SessionError> =>
+      error.reason._tag === "VersionConflict"
+        ? moved(beginning, state, "This state was resumed before: a decision is used once")
+        : Effect.fail(error)
+  )
+  yield* (yield* RunJournal).step({ runId: state.runId, name: `resume/${state.resumes}/claim` }, claimSchemas, taken)
 })
 
 /** Leaves no trace of the claims; that they were made stays known. */
@@ -177,9 +229,10 @@ export const releaseClaims = (run: Run): Effect.Effect<void> => {
 
 const again = Effect.fnUntraced(function*(
   beginning: Beginning,
-  { decisions, onMoved, state }: Extract<Origin, { readonly _tag: "Resumed" }>
+  { decisions, onMoved, state }: Extract<Origin, { readonly _tag: "Resumed" }>,
+  findModel: FindModel
 ): Effect.fn.Return<Standing, unknown> {
-  const { agent: root, conversationId, outer, session } = beginning
+  const { agent: root, conversationId, options, outer, session } = beginning
   const mismatch = (description: string) => refuse(beginning, new StateMismatch({ description }))
   if (root.name !== state.rootAgent) {
     return yield* mismatch(`The state is of agent "${state.rootAgent}", and "${root.name}" was to go on with it`)
@@ -190,10 +243,14 @@ const again = Effect.fnUntraced(function*(
   }
   const wrong = outer === undefined ? misfit(state, decisions) : undefined
   if (wrong !== undefined) return yield* mismatch(wrong)
+  // Before the claim: a state that cannot be gone on from is not taken up.
+  const model = yield* findModel(options.model ?? agent.model)
   let items = state.items.slice()
   let { conversationVersion: version } = state
   if (session !== undefined && conversationId !== undefined) {
-    const stands = yield* session.loadItems(conversationId, { maxItems: 1 })
+    const stands = yield* seen(beginning, `resume/${state.resumes}/load`, {
+      maxItems: onMoved === "fail" ? 0 : undefined
+    })
     const isMoved = session.capabilities.versions && stands.version !== version
     if (isMoved && onMoved === "fail") {
       return yield* moved(
@@ -204,16 +261,16 @@ const again = Effect.fnUntraced(function*(
       )
     }
     if (isMoved) {
-      const loaded = yield* session.loadItems(conversationId)
       const late = state.items.slice(state.items.length - state.uncommitted)
-      items = History.repair(loaded.items, late).concat(late)
-      version = loaded.version
+      items = History.repair(stands.items, late).concat(late)
+      version = stands.version
     }
     yield* claim(beginning, session, state)
   }
   return {
     agent,
     agentKey: state.agent,
+    model,
     items,
     view: state.view === undefined ? items : state.view.slice(),
     input: state.turns === 0 ? state.items.slice(state.items.length - state.uncommitted) : [],
@@ -232,11 +289,10 @@ export const prepare = Effect.fnUntraced(function*(
   const wrong = invalid(options) ?? refusalOf(root) ?? (isKeptElsewhere(options) ? invalidHandoff(root) : undefined)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
   const context = yield* Effect.context<ModelProvider>()
-  const findModel = (name: string | undefined): Effect.Effect<Model, ModelError> =>
-    Context.get(context, ModelProvider).getModel(name)
-  const { agent, agentKey, input, items, state, uncommitted, version, view } = origin._tag === "Fresh"
-    ? yield* afresh(beginning, origin.input)
-    : yield* again(beginning, origin)
+  const findModel: FindModel = (name) => Context.get(context, ModelProvider).getModel(name)
+  const { agent, agentKey, input, items, model, state, uncommitted, version, view } = origin._tag === "Fresh"
+    ? yield* afresh(beginning, origin.input, findModel)
+    : yield* again(beginning, origin, findModel)
   const plan = planOf(agent)
   const openTurn = state?.openTurn
   const run: Run = {
@@ -260,7 +316,7 @@ export const prepare = Effect.fnUntraced(function*(
     agent,
     agentKey,
     plan,
-    model: yield* findModel(options.model ?? agent.model),
+    model,
     settings: mergeSettings(agent.settings, options.settings),
     offer: plan.offer,
     items,
@@ -283,7 +339,10 @@ export const prepare = Effect.fnUntraced(function*(
     responses: state?.responses.slice() ?? [],
     previousResponseId: options.previousResponseId ?? state?.previousResponseId,
     calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call])),
-    standing: state?.standing.slice() ?? [],
+    standing: state === undefined || origin._tag === "Fresh"
+      ? []
+      : state.standing.concat(standingOf(state, origin.decisions, outer?.path ?? [])),
+    ruled: [],
     decisions: new Map(origin._tag === "Fresh" ? [] : origin.decisions.map((decision) => [decision.id, decision])),
     resumes: state === undefined ? 0 : state.resumes + (openTurn === undefined ? 0 : 1),
     openTurn,

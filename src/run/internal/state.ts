@@ -99,6 +99,8 @@ export interface Run {
   /** Every tool call of the conversation by its id, so that none is run twice. */
   readonly calls: Map<string, FunctionCall>
   readonly standing: Array<RunState["standing"][number]>
+  /** What was decided in this turn for all later calls: those of the turn itself are decided one by one. */
+  readonly ruled: Array<RunState["standing"][number]>
   readonly decisions: ReadonlyMap<string, Decision>
   readonly resumes: number
   /** The turn that waited for decisions, until it is taken up again. */
@@ -128,8 +130,8 @@ export const hookContext = (run: Run): HookContext => ({
 })
 
 /** Unique in the run and the runs inside it, and the same each time they are carried out. */
-export const stepName = (run: Run, name: string): string =>
-  run.path.length === 0 ? name : `${run.path.join("/")}/${name}`
+export const stepName = (run: Run, kind: string, ...ids: ReadonlyArray<string>): string =>
+  [...run.path.map(encodeURIComponent), kind, run.turn, ...ids.map(encodeURIComponent)].join("/")
 
 /** What the run says wins, field by field. */
 export const mergeSettings = (
@@ -173,7 +175,7 @@ export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = [])
   usedTools: Array.from(run.usedTools),
   ...(run.found.size === 0 ? undefined : { foundTools: Array.from(run.found) }),
   repairs: run.repairs,
-  standing: run.standing.slice(),
+  standing: run.standing.concat(run.ruled),
   ...(run.previousResponseId === undefined ? undefined : { previousResponseId: run.previousResponseId })
 })
 

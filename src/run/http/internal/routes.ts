@@ -21,6 +21,7 @@ import { Session } from "../../../services/Session.ts"
 import type { SessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
 import { Decision } from "../../Approval.ts"
+import { claims } from "../../internal/prepare.ts"
 import * as EventLog from "./eventLog.ts"
 import { problem, problemOf, Refusal, refuse, respond } from "./problem.ts"
 import type { Run } from "./run.ts"
@@ -83,9 +84,6 @@ const json = (body: unknown, status = 200, headers: Readonly<Record<string, stri
 
 /** A count in decimal, or nothing where it is no such. */
 const countOf = (text: string): number | undefined => /^\d{1,15}$/.test(text) ? Number(text) : undefined
-
-/** What `Runner.resume` keeps beside conversations, so that a state is taken up once. */
-const claims = "agent-layers/resumed/"
 
 const notFound = refuse(404, "not-found", "There is no such run.")
 
