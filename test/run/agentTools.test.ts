@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Agent, Approval, Item, ModelError, ModelScripted, Runner } from "agent-layers"
+import { Agent, Approval, ModelScripted, Runner } from "agent-layers"
 import type { RunEvent } from "agent-layers/run/RunEvent"
 import { Effect, Stream } from "effect"
 import { kit, look, outputs, pay, ran, reasonOf, resumeAs, runAs, ways, world } from "./support.ts"
@@ -49,61 +49,6 @@ for (const way of ways) {
       })
     }
 
-    it.effect("equal call ids inside and outside are different calls, decided one by one", () =>
-      Effect.gen(function*() {
-        const agent = nested(1)
-        const first = yield* reasonOf("ApprovalRequired", runAs(way, agent, "go", { toolConcurrency: 1 }))
-        assert.deepStrictEqual(first.approvals.map(({ id }) => id), ["p", "a/p", "b/p"])
-        const [outer, inA, inB] = first.approvals as [Approval.Approval, Approval.Approval, Approval.Approval]
-        assert.strictEqual(inA.argumentsHash, outer.argumentsHash)
-        const second = yield* reasonOf(
-          "ApprovalRequired",
-          resumeAs(way, agent, first.state, [Approval.approve(inA), Approval.reject(outer, { reason: "No." })])
-        )
-        assert.deepStrictEqual(second.approvals, [inB])
-        assert.deepStrictEqual(yield* ran, ["pay 1"])
-        const result = yield* resumeAs(way, agent, second.state, [Approval.approve(inB)])
-        assert.deepStrictEqual(yield* ran, ["pay 1", "pay 2"])
-        assert.deepStrictEqual(outputs(result.items), {
-          p: `Error: Tool "pay" was not executed: the call was rejected. No.`,
-          a: "in a",
-          b: "in b"
-        })
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([pay(1, "p"), ask("a"), ask("b")]),
-        ModelScripted.calls([pay(1, "p")]),
-        ModelScripted.calls([pay(2, "p")]),
-        ModelScripted.text("in a"),
-        ModelScripted.text("in b"),
-        ModelScripted.text("done")
-      ]))))
-
-    it.effect("always, said to the outer run, does not hold inside; said inside, it holds for that call alone", () =>
-      Effect.gen(function*() {
-        const agent = nested(1)
-        const always = (reason: { readonly approvals: ReadonlyArray<Approval.Approval> }) =>
-          reason.approvals.map((approval) => Approval.approve(approval, { always: true }))
-        const first = yield* reasonOf("ApprovalRequired", runAs(way, agent, "go"))
-        const second = yield* reasonOf("ApprovalRequired", resumeAs(way, agent, first.state, always(first)))
-        assert.deepStrictEqual(second.approvals.map(({ id }) => id), ["a/p2"])
-        const third = yield* reasonOf("ApprovalRequired", resumeAs(way, agent, second.state, always(second)))
-        assert.deepStrictEqual(third.approvals.map(({ id }) => id), ["b/p5"])
-        assert.deepStrictEqual(yield* ran, ["pay 1", "pay 2", "pay 3", "pay 4"])
-        const result = yield* resumeAs(way, agent, third.state, [Approval.reject(third.approvals[0]!)])
-        assert.strictEqual(result.finalOutput, "done")
-        assert.deepStrictEqual(yield* ran, ["pay 1", "pay 2", "pay 3", "pay 4"])
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([pay(1, "p1")]),
-        ModelScripted.calls([ask("a")]),
-        ModelScripted.calls([pay(2, "p2")]),
-        ModelScripted.calls([pay(3, "p3")]),
-        ModelScripted.text("in a"),
-        ModelScripted.calls([pay(4, "p4"), ask("b")]),
-        ModelScripted.calls([pay(5, "p5")]),
-        ModelScripted.text("in b"),
-        ModelScripted.text("done")
-      ]))))
-
     it.effect("a decision that does not fit what waits inside is refused before any handler", () =>
       Effect.gen(function*() {
         const agent = nested(1)
@@ -114,37 +59,6 @@ for (const way of ways) {
         }
         assert.deepStrictEqual(yield* ran, [])
       }).pipe(Effect.provide(world([ModelScripted.calls([ask("a")]), ModelScripted.calls([pay(1, "p1")])]))))
-
-    it.effect("the call itself may need approval, and what it calls then asks for itself", () => {
-      const agent = Agent.make({
-        name: "boss",
-        agentTools: [Agent.asTool(nested(0), { name: "ask", description: "Asks", needsApproval: true })]
-      }) as Agent.Agent<string, any, any>
-      return Effect.gen(function*() {
-        const first = yield* reasonOf("ApprovalRequired", runAs(way, agent, "go"))
-        assert.deepStrictEqual(first.approvals.map(({ id, tool }) => [id, tool]), [["a", "ask"], ["b", "ask"]])
-        assert.strictEqual((yield* ModelScripted.requests).length, 1)
-        const second = yield* reasonOf(
-          "ApprovalRequired",
-          resumeAs(way, agent, first.state, [
-            Approval.approve(first.approvals[0]!),
-            Approval.reject(first.approvals[1]!)
-          ])
-        )
-        assert.deepStrictEqual(second.approvals.map(({ id }) => id), ["a/p1"])
-        const result = yield* resumeAs(way, agent, second.state, [Approval.approve(second.approvals[0]!)])
-        assert.deepStrictEqual(yield* ran, ["pay 1"])
-        assert.deepStrictEqual(outputs(result.items), {
-          a: "inside",
-          b: `Error: Tool "ask" was not executed: the call was rejected.`
-        })
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([ask("a"), ask("b")]),
-        ModelScripted.calls([pay(1, "p1")]),
-        ModelScripted.text("inside"),
-        ModelScripted.text("done")
-      ])))
-    })
 
     it.effect("usage is shared, and each request is its agent's", () => {
       const inner = Agent.make({ name: "inner" })
@@ -169,37 +83,6 @@ for (const way of ways) {
         ModelScripted.text("done", usage(1000))
       ])))
     })
-
-    it.effect("it is asked what the call says, remembers nothing, and has turns of its own", () =>
-      Effect.gen(function*() {
-        const result = yield* runAs(way, nested(1, 1), "go", { maxTurns: 2 })
-        assert.strictEqual(result.finalOutput, "done")
-        assert.match(String(outputs(result.items)["a"]), /^Error: .*No final answer after 1 turns/)
-        assert.strictEqual(outputs(result.items)["b"], "inside")
-        const requests = yield* ModelScripted.requests
-        assert.deepStrictEqual(requests[1]!.input, [Item.user("first")])
-        assert.deepStrictEqual(requests[2]!.input, [Item.user("second")])
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([ask("a", "first"), ask("b", "second")]),
-        ModelScripted.calls([look("x", "l1")]),
-        ModelScripted.text("inside"),
-        ModelScripted.text("done")
-      ]))))
-
-    it.effect("what it fails with goes to the calling model; a bug in a handler ends the run", () =>
-      Effect.gen(function*() {
-        const result = yield* runAs(way, nested(1), "go")
-        assert.match(String(outputs(result.items)["a"]), /^Error: .*gone/)
-        assert.strictEqual(result.finalOutput, "mended")
-        const defect = yield* reasonOf("ToolDefect", runAs(way, nested(1), "go"))
-        assert.strictEqual(defect.tool, "look")
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([ask("a")]),
-        ModelScripted.fail(new ModelError.Transport({ description: "gone" })),
-        ModelScripted.text("mended"),
-        ModelScripted.calls([ask("a")]),
-        ModelScripted.calls([look("bug", "l1")])
-      ]))))
   })
 }
 

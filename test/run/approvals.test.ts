@@ -79,17 +79,6 @@ for (const way of ways) {
         ModelScripted.text("done")
       ]))))
 
-    it.effect("are told of as an event before the stream fails", () =>
-      Effect.gen(function*() {
-        const events: Array<string> = []
-        const failure = yield* reasonOf(
-          "ApprovalRequired",
-          Stream.runForEach(Runner.stream(cashier, "pay"), (event) => Effect.sync(() => events.push(event._tag)))
-        )
-        assert.strictEqual(events.at(-1), "ApprovalRequested")
-        assert.strictEqual(failure.approvals.length, 1)
-      }).pipe(Effect.provide(world([ModelScripted.calls([pay(5, "p1")])]))))
-
     it.effect("are asked for by toolOptions: switched on, switched off, by an Effect that needs a service", () => {
       class Limit extends Context.Service<Limit, number>()("test/Limit") {}
       const careful = Agent.make({
@@ -132,19 +121,6 @@ for (const way of ways) {
         assert.deepStrictEqual(yield* ran, [])
       }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")])))
     })
-
-    it.effect("reject: the model is told that nothing was executed, and why", () =>
-      Effect.gen(function*() {
-        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go"))
-        yield* resumeAs(way, cashier, waiting.state, [
-          Approval.reject(waiting.approvals[0]!, { reason: "Too much." })
-        ])
-        assert.deepStrictEqual(yield* ran, [])
-        const input = (yield* ModelScripted.requests)[1]!.input as ReadonlyArray<Item.Item>
-        assert.deepStrictEqual(outputs(input), {
-          p1: `Error: Tool "pay" was not executed: the call was rejected. Too much.`
-        })
-      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")]))))
 
     for (const isApproved of [true, false]) {
       it.effect(`always ${isApproved ? "approve" : "reject"} stands for the rest of the run and no longer`, () =>
@@ -206,56 +182,6 @@ for (const way of ways) {
         ModelScripted.text("done")
       ]))))
 
-    it.effect("decisions and states that do not fit are refused before any handler", () =>
-      Effect.gen(function*() {
-        const options = { conversationId: "c" }
-        const { approvals: [approval], state } = yield* reasonOf(
-          "ApprovalRequired",
-          runAs(way, cashier, "go", options)
-        )
-        const yes = Approval.approve(approval!)
-        const refused = (decisions: ReadonlyArray<Approval.Decision>, changed: object = options, agent = cashier) =>
-          reasonOf("StateMismatch", resumeAs(way, agent as any, state, decisions, changed))
-        assert.match((yield* refused([{ ...yes, argumentsHash: "0".repeat(64) }])).description, /other arguments/)
-        assert.match((yield* refused([{ ...yes, id: "p9" }])).description, /no call "p9"/)
-        assert.match((yield* refused([yes, yes])).description, /two decisions/)
-        assert.match((yield* refused([yes], { conversationId: "d" })).description, /conversation "c".*conversation "d"/)
-        assert.match((yield* refused([yes], {})).description, /no conversation/)
-        const other = Agent.make({ name: "other", toolkit: kit })
-        assert.match((yield* refused([yes], options, other)).description, /"cashier".*"other"/)
-        assert.deepStrictEqual(yield* ran, [])
-        // None of the refusals has used the state up.
-        yield* resumeAs(way, cashier, state, [yes], options)
-        assert.deepStrictEqual(yield* ran, ["pay 1"])
-      }).pipe(Effect.provide(world([ModelScripted.calls([pay(1, "p1")]), ModelScripted.text("done")]))))
-
-    it.effect("a conversation that moved on meanwhile is refused before any handler, or appended to when asked", () =>
-      Effect.gen(function*() {
-        const options = { conversationId: "c" }
-        const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go", options))
-        const yes = [Approval.approve(waiting.approvals[0]!)]
-        yield* runAs(way, cashier, "meanwhile", options)
-        const moved = yield* reasonOf("ConversationMoved", resumeAs(way, cashier, waiting.state, yes, options))
-        assert.deepStrictEqual(moved.state, waiting.state)
-        assert.deepStrictEqual(yield* ran, [])
-        yield* resumeAs(way, cashier, waiting.state, yes, { ...options, onMoved: "append" })
-        assert.deepStrictEqual(yield* ran, ["pay 1"])
-        const items = yield* checkStored("c")
-        assert.deepStrictEqual(
-          items.filter(Item.isMessage).map((item) => Item.text(item)),
-          ["meanwhile", "hello", "go", "done"]
-        )
-        yield* reasonOf(
-          "ConversationMoved",
-          resumeAs(way, cashier, waiting.state, yes, { ...options, onMoved: "append" })
-        )
-        assert.deepStrictEqual(yield* ran, ["pay 1"])
-      }).pipe(Effect.provide(world([
-        ModelScripted.calls([pay(1, "p1")]),
-        ModelScripted.text("hello"),
-        ModelScripted.text("done")
-      ]))))
-
     it.effect("a state is resumed once, at the same time in one process too", () =>
       Effect.gen(function*() {
         const waiting = yield* reasonOf("ApprovalRequired", runAs(way, cashier, "go", { conversationId: "c" }))
@@ -295,33 +221,6 @@ for (const way of ways) {
         Effect.provide(world([ModelScripted.calls([pay(1, "p1"), pay(2, "p2")]), ModelScripted.text("done")]))
       )
     })
-
-    it.effect("a run that was stopped goes on with the next turn", () =>
-      Effect.gen(function*() {
-        const options = { conversationId: "c" }
-        const stopped = yield* reasonOf(
-          "Stopped",
-          runAs(way, cashier, "go", { ...options, stopAfterTurn: Effect.succeed(true) })
-        )
-        assert.strictEqual(stopped.turn, 1)
-        const result = yield* resumeAs(way, cashier, stopped.state, [], options)
-        assert.strictEqual(result.turns, 2)
-        assert.deepStrictEqual(yield* ran, ["look x"])
-        assert.deepStrictEqual(yield* checkStored("c"), result.items)
-        yield* reasonOf("ConversationMoved", resumeAs(way, cashier, stopped.state, [], options))
-      }).pipe(Effect.provide(world([ModelScripted.calls([look("x", "l1")]), ModelScripted.text("done")]))))
-
-    it.effect("a run that had too few turns goes on when it is given more", () =>
-      Effect.gen(function*() {
-        const options = { conversationId: "c" }
-        const exceeded = yield* reasonOf("MaxTurnsExceeded", runAs(way, cashier, "go", { ...options, maxTurns: 1 }))
-        const again = yield* reasonOf("MaxTurnsExceeded", resumeAs(way, cashier, exceeded.state, [], options))
-        assert.deepStrictEqual(again.state, exceeded.state)
-        const result = yield* resumeAs(way, cashier, exceeded.state, [], { ...options, maxTurns: 2 })
-        assert.strictEqual(result.finalOutput, "done")
-        assert.deepStrictEqual(yield* ran, ["look x"])
-        yield* checkStored("c")
-      }).pipe(Effect.provide(world([ModelScripted.calls([look("x", "l1")]), ModelScripted.text("done")]))))
 
     it.effect("a run that an input guardrail stopped is checked again", () => {
       const checked: Array<number> = []

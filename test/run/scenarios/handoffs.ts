@@ -2,7 +2,7 @@ import { Agent, Handoff, InputFilter } from "agent-layers"
 import { Effect, Schema } from "effect"
 import { Toolkit } from "effect/ai"
 import type { Row } from "./play.ts"
-import { answers, say } from "./play.ts"
+import { answers, say, stops } from "./play.ts"
 import { Add, add, call, calls, Look, look, note, says, Wait, wait } from "./tools.ts"
 
 const lookup = Toolkit.make(Look)
@@ -24,6 +24,8 @@ const triage = Agent.make({
 })
 const ping: Agent.Agent<string> = Agent.make({ name: "Ping", handoffs: () => [pong] })
 const pong: Agent.Agent<string> = Agent.make({ name: "Pong", handoffs: () => [ping] })
+
+const twice = Agent.make({ name: "Twice", handoffs: [refunds, Handoff.to(refunds)] })
 
 const to = (name: string, callId: string, args: unknown = {}) => call(`transfer_to_${name}`, args, callId)
 
@@ -301,6 +303,22 @@ export const handoffs: ReadonlyArray<Row> = [
       seen: [1, 3, 5, 7],
       usage: 1
     }
+  },
+  {
+    name: "two handoffs of one name are refused before the model is asked",
+    agent: twice,
+    script: [],
+    expect: {
+      outcome: stops("InvalidOptions", /are called "transfer_to_refunds": give one of them another name/),
+      history: [],
+      seen: []
+    }
+  },
+  {
+    name: "an agent that cannot be run is refused before the model of the one is asked that may hand off to it",
+    agent: Agent.make({ name: "Before", handoffs: [twice] }),
+    script: [],
+    expect: { outcome: stops("InvalidOptions", /are called "transfer_to_refunds"/), history: [], seen: [] }
   },
   {
     name: "a response that was cut off makes no handoff",

@@ -342,6 +342,37 @@ export const toolCalls: ReadonlyArray<Row> = [
     }
   },
   {
+    name: "a deferred tool can be called before it was found, and a search for nothing names those that there are",
+    agent: Agent.make({
+      name: "clerk",
+      toolkit: Toolkit.make(Add, Find),
+      toolOptions: { add: { isDeferred: true }, find: { isDeferred: true } }
+    }),
+    script: [
+      calls(call("tool_search", { query: "weather" }, "c1"), call("tool_search", { query: 7 }, "c2"), add(1, 2, "c3")),
+      says("3")
+    ],
+    expect: {
+      outcome: answers("3"),
+      history: [
+        [
+          "user: go",
+          `c1: tool_search{"query":"weather"}`,
+          `c2: tool_search{"query":7}`,
+          `c3: add{"a":1,"b":2}`,
+          `c1 = {"tools":[],"hint":"No tool fits. There are: add, find"}`,
+          `c2 = Error: The arguments of tool "tool_search" are not valid: Expected string\n  at ["query"]. ` +
+          "Call it again with corrected arguments.",
+          "c3 = 3"
+        ],
+        ["assistant: 3"]
+      ],
+      seen: [1, 7],
+      asked: [{ tools: ["tool_search"] }],
+      ran: ["add 1 2"]
+    }
+  },
+  {
     name: "a tool whose parameters are a JSON Schema gets what the model wrote",
     agent: Agent.make({ name: "clerk", toolkit: Toolkit.make(Raw) }),
     script: [calls(call("raw", { q: "x", more: [1] }, "c1")), says("ok")],
