@@ -170,8 +170,7 @@ export const agentTools: ReadonlyArray<Row> = [
       outcome: stops("ToolDefect", /worker: The handler of tool "bomb" died: boom/),
       history: [],
       seen: [1, 1],
-      // The state is that of the run inside, which knows its own request alone.
-      usage: 1,
+      usage: null,
       ran: ["bomb"]
     }
   },
