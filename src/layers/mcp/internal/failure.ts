@@ -126,7 +126,14 @@ export const classify = (options: {
       status.message
     )
   }
-  if (down !== undefined) {
+  const causes = causesOf(cause)
+  if (causes.some(({ name }) => /^(\$?ZodError|SyntaxError)$/.test(name))) {
+    return failed("Protocol", `its answer is not what the protocol says: ${textOf(cause).slice(0, 500)}`)
+  }
+  if (isConnecting && /protocol version/i.test(textOf(cause))) return failed("Protocol", textOf(cause))
+  // The client closes a connection that it finds to be of no use: that it has ended says less than why.
+  const isAnswer = cause instanceof sdk.McpError && cause.code !== -32000
+  if (down !== undefined && !(isConnecting && isAnswer)) {
     const isUnsent = cause instanceof Error && cause.message === "Not connected"
     return failed(isConnecting ? "Unavailable" : "Disconnected", down.description, {
       isStale: true,
@@ -139,11 +146,6 @@ export const classify = (options: {
     if (isConnecting) return failed("Protocol", `it refused to begin: ${cause.message}`)
     return new Refused({ code: cause.code, text: scrub(cause.message.replace(/^MCP error -?\d+: /, "")) })
   }
-  const causes = causesOf(cause)
-  if (causes.some(({ name }) => /^(\$?ZodError|SyntaxError)$/.test(name))) {
-    return failed("Protocol", `its answer is not what the protocol says: ${textOf(cause).slice(0, 500)}`)
-  }
-  if (isConnecting && /protocol version/i.test(textOf(cause))) return failed("Protocol", textOf(cause))
   const codes = causes.map(codeOf)
   if (codes.some((code) => code !== undefined && unreachable.has(code))) {
     return failed("Unavailable", `it could not be reached: ${textOf(cause)}`, { isStale: true, isUnsent: true })
