@@ -260,7 +260,7 @@ describe("an interruption while a commit is under way", () => {
 })
 
 describe("a journal", () => {
-  it.effect("is asked for each model call, tool call and commit, and may answer from its records", () => {
+  it.effect("is asked for the load, each model call, tool call and commit, and may answer from its records", () => {
     const recorded = new Map<string, unknown>()
     const names: Array<string> = []
     let handled = 0
@@ -286,7 +286,7 @@ describe("a journal", () => {
         Effect.provideService(RunJournal.RunJournal, journal)
       )
       const first = yield* Effect.provide(once, SessionMemory.layer)
-      assert.deepStrictEqual(names, ["model/1", "tool/1/call-1", "commit/1", "model/2", "commit/2"])
+      assert.deepStrictEqual(names, ["load", "model/1", "tool/1/call-1", "commit/1", "model/2", "commit/2"])
       const again = yield* Effect.provide(once, Layer.fresh(SessionMemory.layer))
       assert.strictEqual(handled, 1)
       assert.deepStrictEqual(again.items, first.items)

@@ -269,7 +269,13 @@ const executeAgent = Effect.fnUntraced(function*(
           })
         }
         // A bug in a handler is one wherever it is called from, and a decision that does not fit is nobody's to mend.
-        if (reason._tag === "ToolDefect" || reason._tag === "StateMismatch") return Effect.failCause(cause)
+        if (reason._tag === "ToolDefect") {
+          const { callId, cause, tool } = reason
+          return Effect.fail(
+            fail(run, new RunError.ToolDefect({ tool, callId, cause, state: stateOf(run, run.turn - 1) }))
+          )
+        }
+        if (reason._tag === "StateMismatch") return Effect.failCause(cause)
       }
       const message = Predicate.hasProperty(error, "message") ? String(error.message) : asText(error)
       return run.options.onToolFailure === "fail"

@@ -167,10 +167,10 @@ export const agentTools: ReadonlyArray<Row> = [
     agent: asking(worker),
     script: [calls(ask("a")), calls(call("bomb", {}, "c1"))],
     expect: {
-      outcome: stops("ToolDefect", /worker: The handler of tool "bomb" died: boom/),
+      outcome: stops("ToolDefect", /outer: The handler of tool "bomb" died: boom/),
       history: [],
       seen: [1, 1],
-      usage: null,
+      spent: { outer: 1, worker: 1 },
       ran: ["bomb"]
     }
   },
