@@ -74,13 +74,13 @@ export const make = (names: Names, maxOperations: number) => {
         INSERT INTO ${operations} (conversation, operation_id, fingerprint, version, saved_at)
         SELECT key, $6::text, $7::text, version, $3::float8 FROM changed WHERE $6::text IS NOT NULL
       ), forgotten AS (
-        DELETE FROM ${operations} AS o USING changed AS c
-        WHERE o.conversation = c.key AND c.version % 64 = 0 AND $6::text IS NOT NULL AND (
-          o.saved_at < $8::float8 OR o.version <= (
-            SELECT version FROM ${operations}
-            WHERE conversation = c.key ORDER BY version DESC LIMIT 1 OFFSET ${maxOperations - 1}
-          )
-        )
+        DELETE FROM ${operations} AS o
+        USING (SELECT key FROM changed WHERE version % 64 = 0 AND $6::text IS NOT NULL) AS c
+        LEFT JOIN LATERAL (
+          SELECT version FROM ${operations}
+          WHERE conversation = c.key ORDER BY version DESC LIMIT 1 OFFSET ${maxOperations - 1}
+        ) AS last ON true
+        WHERE o.conversation = c.key AND (o.saved_at < $8::float8 OR o.version <= last.version)
       )
       SELECT (SELECT version FROM changed), (SELECT fingerprint FROM done), (SELECT version FROM done)`,
 
@@ -186,13 +186,13 @@ export const make = (names: Names, maxOperations: number) => {
 
     /** Id, expiredBefore. */
     forget: `
-      DELETE FROM ${operations} AS o USING ${conversations} AS c
-      WHERE c.id = $1::text AND o.conversation = c.key AND (
-        o.saved_at < $2::float8 OR o.version <= (
-          SELECT version FROM ${operations}
-          WHERE conversation = c.key ORDER BY version DESC LIMIT 1 OFFSET ${maxOperations}
-        )
-      )`
+      DELETE FROM ${operations} AS o
+      USING ${conversations} AS c
+      LEFT JOIN LATERAL (
+        SELECT version FROM ${operations}
+        WHERE conversation = c.key ORDER BY version DESC LIMIT 1 OFFSET ${maxOperations}
+      ) AS last ON true
+      WHERE c.id = $1::text AND o.conversation = c.key AND (o.saved_at < $2::float8 OR o.version <= last.version)`
   }
 }
 
