@@ -139,13 +139,17 @@ export const make = ({ capabilities, inner, mapping, name, onClosed }: Options):
   const popItem: Service["popItem"] = (id, options) =>
     on("popItem", id, (mapping) => {
       let opened: Item | undefined
+      let unopened: Reason | undefined
       const check = (item: Item): Reason | undefined => {
         const result = mapping.open(item, 0)
-        if (Result.isFailure(result)) return result.failure
+        if (Result.isFailure(result)) return unopened = result.failure
         opened = result.success
         return options?.check?.(opened)
       }
-      return Effect.map(inner.popItem(id, { check }), (popped) => popped && opened)
+      return Effect.mapBoth(inner.popItem(id, { check }), {
+        onSuccess: (popped) => popped && opened,
+        onFailure: (error) => unopened ?? error
+      })
     })
 
   const records: Service["records"] = (id, options) =>
