@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as RunError from "agent-layers/run/RunError"
+import { McpErrorReason } from "agent-layers/services/McpServer"
 import * as ModelError from "agent-layers/services/ModelError"
 import * as SandboxError from "agent-layers/services/SandboxError"
 import * as SessionError from "agent-layers/services/SessionError"
@@ -15,6 +16,7 @@ const lawsOf: Record<string, string | undefined> = {
   model: "ModelProviderLaws",
   sandbox: "SandboxLaws",
   tracer: "TracerLaws",
+  mcp: "McpServerLaws",
   tools: undefined
 }
 
@@ -66,5 +68,11 @@ describe("every reason of an error", () => {
         assert.isTrue(sources.some((source) => source.includes(error) && asserted.test(source)))
       })
     }
+  }
+
+  for (const reason of McpErrorReason.literals) {
+    it(`McpError ${reason} is produced by a test`, () => {
+      assert.isTrue(sources.some((source) => source.includes("McpServer") && source.includes(`"${reason}"`)))
+    })
   }
 })

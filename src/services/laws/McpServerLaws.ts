@@ -111,7 +111,7 @@ const listing: ReadonlyArray<Law<McpServerSubject>> = [
         // Whoever listens has to have begun when the tools change.
         yield* Effect.sleep("50 millis")
         yield* connection.callTool("law_change", {})
-        const element = yield* soon("toolsChanged", Fiber.join(heard))
+        const element = yield* soon(subject, "toolsChanged", Fiber.join(heard))
         yield* holds("toolsChanged", "an element", Option.isSome(element), element)
         yield* equal("names", (yield* connection.listTools).map(({ name }) => name), names)
       }
@@ -226,7 +226,7 @@ const calling: ReadonlyArray<Law<McpServerSubject>> = [
       ])
       yield* echo(connection, "both have begun")
       yield* Effect.sleep("100 millis")
-      yield* soon("interrupt", Fiber.interrupt(first))
+      yield* soon(subject, "interrupt", Fiber.interrupt(first))
       yield* eventually("law_wait", "it is cancelled", Effect.map(cancelled(connection), (count) => count > before))
       yield* Effect.sleep("100 millis")
       yield* equal("calls cancelled", yield* cancelled(connection), before + 1)
@@ -252,8 +252,8 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
         yield* echo(connection, "it has begun")
         yield* Effect.sleep("100 millis")
         yield* drop.of(subject)
-        yield* refused("callTool", ["Disconnected"], soon("law_wait", Fiber.join(waiting)))
-        yield* equal("law_echo", yield* soon("law_echo", echo(connection, "again")), "again")
+        yield* refused("callTool", ["Disconnected"], soon(subject, "law_wait", Fiber.join(waiting)))
+        yield* equal("law_echo", yield* soon(subject, "law_echo", echo(connection, "again")), "again")
         yield* equal("names", (yield* connection.listTools).map(({ name }) => name), tools.map(({ name }) => name))
       }),
     drop.missing
@@ -270,6 +270,7 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
         const before = yield* connected.of(subject)
         const texts = Array.from({ length: 20 }, (_, index) => `caller ${index}`)
         const answers = yield* soon(
+          subject,
           "law_echo",
           Effect.forEach(texts, (text) => echo(connection, text), { concurrency: "unbounded" })
         )
@@ -285,10 +286,10 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
       const connection = yield* Scope.provide(subject.open, scope)
       const waiting = yield* Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
       yield* echo(connection, "it has begun")
-      yield* soon("close", Scope.close(scope, Exit.void))
-      yield* refused("callTool", ["Disconnected", "Unavailable"], soon("law_wait", Fiber.join(waiting)))
-      yield* refused("callTool", ["Disconnected", "Unavailable"], soon("law_echo", echo(connection, "late")))
-      yield* refused("listTools", ["Disconnected", "Unavailable"], soon("listTools", connection.listTools))
+      yield* soon(subject, "close", Scope.close(scope, Exit.void))
+      yield* refused("callTool", ["Disconnected", "Unavailable"], soon(subject, "law_wait", Fiber.join(waiting)))
+      yield* refused("callTool", ["Disconnected", "Unavailable"], soon(subject, "law_echo", echo(connection, "late")))
+      yield* refused("listTools", ["Disconnected", "Unavailable"], soon(subject, "listTools", connection.listTools))
     })),
 
   law("when the scope closes, nothing of the connection is left", (subject) =>

@@ -11,8 +11,10 @@ const subject = sdkSubject()
 
 describeLaws("McpFiltered that hides nothing", McpServerLaws.all, {
   ...subject,
-  open: Effect.flatMap(subject.open, (connection) =>
-    McpFiltered.make(connection, { exclude: [], where: () => Effect.succeed(true) }))
+  open: Effect.flatMap(
+    subject.open,
+    (connection) => McpFiltered.make(connection, { exclude: [], where: () => Effect.succeed(true) })
+  )
 })
 
 class Letters extends McpServer.Service<Letters>()("letters") {}

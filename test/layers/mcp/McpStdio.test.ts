@@ -63,7 +63,9 @@ describe("servers from npm", () => {
       assert.match(text(wrong), /Invalid/)
       const slow = yield* server.callTool("trigger-long-running-operation", { duration: 1, steps: 2 })
       assert.match(text(slow), /completed/)
-    }).pipe(Effect.provide(McpStdio.layer(Everything, { command: process.execPath, args: [bin("server-everything")] }))))
+    }).pipe(
+      Effect.provide(McpStdio.layer(Everything, { command: process.execPath, args: [bin("server-everything")] }))
+    ))
 
   it.live("server-filesystem: reads and writes in its directory only", () =>
     Effect.gen(function*() {
@@ -97,8 +99,8 @@ describe("servers from npm", () => {
       })
       const seen = JSON.parse(text(yield* server.callTool("get-env", {}))) as Record<string, string>
       assert.deepInclude(seen, { PLAIN: "plain", HIDDEN: "given-secret", PATH: process.env["PATH"] })
-      const known = ["AGENT_LAYERS_MCP", "HIDDEN", "HOME", "LOGNAME", "PATH", "PLAIN", "SHELL", "TERM", "USER"]
-      assert.deepStrictEqual(Object.keys(seen).filter((name) => !known.includes(name)), [])
+      const known = new Set(["AGENT_LAYERS_MCP", "HIDDEN", "PLAIN", "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"])
+      assert.deepStrictEqual(Object.keys(seen).filter((name) => !known.has(name)), [])
     }))
 })
 

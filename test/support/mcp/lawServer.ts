@@ -6,10 +6,11 @@ import * as McpServerLaws from "agent-layers/services/laws/McpServerLaws"
 export interface LawState {
   cancelled: number
   isChanged: boolean
+  slow: number
   readonly servers: Set<Server>
 }
 
-export const lawState = (): LawState => ({ cancelled: 0, isChanged: false, servers: new Set() })
+export const lawState = (): LawState => ({ cancelled: 0, isChanged: false, slow: 0, servers: new Set() })
 
 const pageSize = 3
 
@@ -44,6 +45,10 @@ export const lawServer = (state: LawState = lawState()): Server => {
             resolve(say("cancelled"))
           })
         })
+      case "law_slow":
+        state.slow++
+        await new Promise((resolve) => setTimeout(resolve, Number(given["millis"])))
+        return say("slow")
       case "law_cancelled":
         return say(String(state.cancelled))
       case "law_change":

@@ -5,7 +5,11 @@ import * as readline from "node:readline"
 interface Message {
   readonly id?: number
   readonly method?: string
-  readonly params?: { readonly name?: string; readonly cursor?: string; readonly _meta?: { readonly progressToken?: number } }
+  readonly params?: {
+    readonly name?: string
+    readonly cursor?: string
+    readonly _meta?: { readonly progressToken?: number }
+  }
 }
 
 const mode = process.argv[2] ?? ""
@@ -28,7 +32,9 @@ const answer = (message: Message): unknown => {
       if (mode === "endless") return { tools: [tool("a")], nextCursor: String(Number(params?.cursor ?? 0) + 1) }
       if (mode === "not-a-list") return { tools: "none" }
       if (mode === "bad-tools") {
-        return { tools: [tool("good"), { name: "bad" }, { name: "worse", inputSchema: { type: "array" } }, 5, tool("fine")] }
+        return {
+          tools: [tool("good"), { name: "bad" }, { name: "worse", inputSchema: { type: "array" } }, 5, tool("fine")]
+        }
       }
       return { tools: [tool("go"), tool("wait"), tool("count")] }
     case "tools/call":

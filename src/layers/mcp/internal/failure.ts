@@ -131,9 +131,11 @@ export const classify = (options: {
     return failed("Protocol", `its answer is not what the protocol says: ${textOf(cause).slice(0, 500)}`)
   }
   if (isConnecting && /protocol version/i.test(textOf(cause))) return failed("Protocol", textOf(cause))
-  // The client closes a connection that it finds to be of no use: that it has ended says less than why.
   const isAnswer = cause instanceof sdk.McpError && cause.code !== -32000
-  if (down !== undefined && !(isConnecting && isAnswer)) {
+  const isEnd = (cause instanceof sdk.McpError && !isAnswer) ||
+    (cause instanceof Error && cause.message === "Not connected")
+  // The client itself closes a connection that it could not begin: that it has ended then says less than why.
+  if (down !== undefined && (isEnd || !(isConnecting || isAnswer))) {
     const isUnsent = cause instanceof Error && cause.message === "Not connected"
     return failed(isConnecting ? "Unavailable" : "Disconnected", down.description, {
       isStale: true,

@@ -1,3 +1,4 @@
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { McpConnection, McpError, McpTool } from "../../McpServer.ts"
@@ -20,6 +21,11 @@ export interface McpServerSubject {
   readonly drop?: Effect.Effect<void, unknown> | undefined
   /** How many connections (or child processes) the server side has now. Nobody but the laws makes any. */
   readonly connections?: Effect.Effect<number, unknown> | undefined
+  /**
+   * How long what must not hang may take: a connection that is made anew is the longest.
+   * @default "10 seconds"
+   */
+  readonly patience?: Duration.Input | undefined
   /** How many connections were made so far. */
   readonly connected?: Effect.Effect<number, unknown> | undefined
 }
@@ -151,9 +157,9 @@ export const eventually = <E, R>(operation: string, expected: string, condition:
     return yield* new LawBroken({ operation, expected, got: "not within five seconds" })
   })
 
-/** A result within ten seconds, whatever it is. */
-export const soon = <A, E, R>(operation: string, effect: Effect.Effect<A, E, R>) =>
+/** A result in time, whatever it is. */
+export const soon = <A, E, R>(subject: McpServerSubject, operation: string, effect: Effect.Effect<A, E, R>) =>
   Effect.timeoutOrElse(effect, {
-    duration: "10 seconds",
-    orElse: () => Effect.fail(new LawBroken({ operation, expected: "an end within ten seconds", got: "none" }))
+    duration: subject.patience ?? "10 seconds",
+    orElse: () => Effect.fail(new LawBroken({ operation, expected: "an end in time", got: "none" }))
   })
