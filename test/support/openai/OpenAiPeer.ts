@@ -15,6 +15,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net"
 import { chatFrame, renderChat } from "./chat.ts"
 import { validateChat } from "./chatValidate.ts"
+import { answerSide, normalise, type Side } from "./conversations.ts"
 import { complete, errorEvent, frame, render, withoutEncrypted } from "./events.ts"
 import { type ErrorBody, errorJson, type Json, type JsonObject, type Reply, type Wire } from "./Reply.ts"
 import { type Memory, type Refusal, validateBody, validateHistory } from "./validate.ts"
@@ -69,6 +70,8 @@ export interface OpenAiPeer {
   readonly enqueue: (...replies: ReadonlyArray<Reply>) => Effect.Effect<void>
   /** Answers valid requests by a function once the script is empty; `n` counts valid requests from 0. */
   readonly respond: (f: (request: PeerRequest, n: number) => Reply) => Effect.Effect<void>
+  /** What becomes of requests for conversations and compaction: refused, or answered in another way than at once. */
+  readonly intercept: (f: (request: PeerRequest) => Side | undefined) => Effect.Effect<void>
   /** Makes a server-side conversation and returns its id. */
   readonly createConversation: (items?: ReadonlyArray<JsonObject>) => Effect.Effect<string>
   /** The items of a server-side conversation, oldest first. */
@@ -126,7 +129,9 @@ class Peer {
   readonly reasoningOf = new Map<string, string>()
   readonly followerOf = new Map<string, string>()
   readonly server: Server
+  readonly metadata = new Map<string, JsonObject>()
   responder: ((request: PeerRequest, n: number) => Reply) | undefined
+  interceptor: ((request: PeerRequest) => Side | undefined) | undefined
   answered = 0
   serial = 0
   connections = 0
@@ -245,17 +250,13 @@ class Peer {
     const path = request.path.replace(/\?.*$/, "")
     if (request.method === "POST" && path === "/v1/responses") return this.createResponse(request, parsed)
     if (request.method === "POST" && path === "/v1/chat/completions") return this.createChat(request, parsed)
-    if (request.method === "POST" && path === "/v1/conversations") {
-      const items = request.body?.items
-      return plain(200, JSON.stringify(this.newConversation(Array.isArray(items) ? items as Array<JsonObject> : [])))
-    }
-    const conversation = /^\/v1\/conversations\/([^/]+)(\/items)?$/.exec(path)
-    if (conversation !== null && request.method === "GET") {
-      const items = this.conversations.get(conversation[1]!)
-      if (items === undefined) return this.refuse(request, noConversation(conversation[1]!))
-      return conversation[2] === undefined
-        ? plain(200, JSON.stringify({ id: conversation[1], object: "conversation", metadata: {} }))
-        : plain(200, JSON.stringify({ object: "list", data: [...items].reverse(), has_more: false }))
+    if (path === "/v1/responses/compact" || path.startsWith("/v1/conversations")) {
+      const found = answerSide(this, request, this.interceptor?.(request))
+      if (found !== undefined && "error" in found) return this.refuse(request, found)
+      if (found !== undefined) {
+        const reply: Reply = { kind: "http", status: 200, body: found.body, wire: found.wire }
+        return { reply, body: () => found.body, commit: () => {} }
+      }
     }
     const response = /^\/v1\/responses\/([^/]+)(\/cancel)?$/.exec(path)
     if (response !== null && request.method === (response[2] === undefined ? "GET" : "POST")) {
@@ -299,12 +300,12 @@ class Peer {
     }
   }
 
-  newConversation(items: ReadonlyArray<JsonObject>): JsonObject {
+  newConversation(items: ReadonlyArray<JsonObject>): string {
     const id = this.mint("conv")
-    const kept = items.map((item) => typeof item.id === "string" ? item : { id: this.mint("msg"), ...item })
+    const kept = normalise(items, this.mint)
     this.conversations.set(id, kept)
-    for (const item of kept) this.stored.set(item.id as string, item)
-    return { id, object: "conversation", created_at: Math.floor(Date.now() / 1000), metadata: {} }
+    for (const item of kept) this.stored.set(String(item.id), item)
+    return id
   }
 
   checkModel(model: string): Refusal | undefined {
@@ -617,11 +618,15 @@ export const makeWith = (options: PeerOptions): Effect.Effect<OpenAiPeer, never,
       aborted,
       remaining: () => peer.script.length,
       enqueue: (...replies) => Effect.sync(() => void peer.script.push(...replies)),
+      intercept: (f) =>
+        Effect.sync(() => {
+          peer.interceptor = f
+        }),
       respond: (f) =>
         Effect.sync(() => {
           peer.responder = f
         }),
-      createConversation: (items = []) => Effect.sync(() => peer.newConversation(items).id as string),
+      createConversation: (items = []) => Effect.sync(() => peer.newConversation(items)),
       conversationItems: (id) => peer.conversations.get(id) ?? [],
       awaitRequests: (count) => peer.until(() => peer.requests.length >= count),
       awaitAborted: (count) => peer.until(() => aborted() >= count),
