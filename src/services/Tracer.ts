@@ -12,6 +12,7 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -19,6 +20,7 @@ import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as EffectTracer from "effect/Tracer"
+import * as redact from "./internal/redaction.ts"
 import { Usage } from "./Usage.ts"
 
 const optional = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(schema)
@@ -85,6 +87,8 @@ export type SpanData = typeof SpanData.Type
  */
 export const Trace = Schema.Struct({
   traceId: Schema.String,
+  /** The id of its first span: two runs inside one span of the caller share a `traceId`, but not this. */
+  rootSpanId: Schema.String,
   workflowName: Schema.String,
   /** Joins the traces of one conversation or one user. */
   groupId: optional(Schema.String),
@@ -156,6 +160,61 @@ export interface TraceProcessor {
   readonly onTraceEnd?: (trace: Trace) => Effect.Effect<void>
   /** Delivers what is buffered; the processor stays usable. */
   readonly flush?: Effect.Effect<void>
+  /** How many spans it could not deliver so far. */
+  readonly dropped?: Effect.Effect<number>
+}
+
+/**
+ * What an exporter is given, in the order in which it came about.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const TraceEntry = Schema.Union([
+  Schema.TaggedStruct("TraceStart", { trace: Trace }),
+  Schema.TaggedStruct("SpanEnd", { span: EndedSpan }),
+  Schema.TaggedStruct("TraceEnd", { trace: Trace })
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type TraceEntry = typeof TraceEntry.Type
+
+/**
+ * An exporter could not open, deliver or read. `description` says what to do about it, where something can be done.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TracerError extends Schema.Error<TracerError>("agent-layers/services/Tracer/TracerError")({
+  _tag: Schema.tag("TracerError"),
+  /** Which one, such as `sqlite`. */
+  exporter: Schema.String,
+  operation: Schema.String,
+  description: Schema.String,
+  /** Whether the same attempt may succeed later. */
+  isRetryable: Schema.Boolean,
+  retryAfter: Schema.optional(Schema.Duration),
+  cause: Schema.optional(Schema.Defect())
+}) {
+  override get message(): string {
+    return `${this.exporter}: ${this.operation} failed: ${this.description}`
+  }
+}
+
+/**
+ * Delivers what a queue has collected: `TracerBatch` makes a processor of it. It is called with one batch after another,
+ * never twice at once. A batch that fails is not given to it again; an exporter retries by itself, within the time that
+ * the queue gives it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TraceExporter {
+  readonly name: string
+  readonly export: (entries: ReadonlyArray<TraceEntry>) => Effect.Effect<void, TracerError>
 }
 
 /**
@@ -166,11 +225,14 @@ export interface TraceProcessor {
  */
 export interface Tracer {
   readonly processors: ReadonlySet<TraceProcessor>
-  /** Adds a processor until the scope closes; then it is flushed and taken out. */
+  /** Adds a processor until the scope closes; then it is flushed, for at most 10 seconds, and taken out. */
   readonly addProcessor: (processor: TraceProcessor) => Effect.Effect<void, never, Scope.Scope>
-  /** Flushes every processor. */
+  /** Flushes every processor, all at once. */
   readonly flush: Effect.Effect<void>
 }
+
+/** What a processor that never ends may cost a program that wants to. */
+const lastFlush = Duration.seconds(10)
 
 const reported = new WeakSet<TraceProcessor>()
 
@@ -198,9 +260,14 @@ const makeUnsafe = (): Tracer => {
     addProcessor: (processor) =>
       Effect.acquireRelease(
         Effect.sync(() => processors.add(processor)),
-        () => Effect.andThen(flush(processor), Effect.sync(() => processors.delete(processor)))
+        () =>
+          flush(processor).pipe(
+            Effect.interruptible,
+            Effect.timeoutOption(lastFlush),
+            Effect.andThen(Effect.sync(() => processors.delete(processor)))
+          )
       ),
-    flush: Effect.suspend(() => Effect.forEach(processors, flush, { discard: true }))
+    flush: Effect.suspend(() => Effect.forEach(processors, flush, { concurrency: "unbounded", discard: true }))
   }
 }
 
@@ -229,6 +296,32 @@ export const Tracer: Context.Reference<Tracer> = Context.Reference<Tracer>("agen
 export const IncludeContent: Context.Reference<boolean> = Context.Reference<boolean>(
   "agent-layers/services/Tracer/IncludeContent",
   { defaultValue: () => true }
+)
+
+/**
+ * What is taken out of everything that a span says before anybody sees it: names, content, ids, metadata, messages of
+ * errors, also in the spans that a tool's handler makes for itself where one of our Layers exports them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Redaction {
+  /** Given every text and every key, however deep; a text that is a document of JSON is looked into first. */
+  readonly text: (text: string) => string
+  /** Whether what stands under this key is left out whole, whatever it is. */
+  readonly isSecret?: ((key: string) => boolean) | undefined
+}
+
+/**
+ * The redaction in force; absent by default. `TracerRedacted.layer` gives one. Where it throws, what it was to judge is
+ * left out.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const CurrentRedaction: Context.Reference<Redaction | undefined> = Context.Reference<Redaction | undefined>(
+  "agent-layers/services/Tracer/CurrentRedaction",
+  { defaultValue: () => undefined }
 )
 
 /**
@@ -264,6 +357,21 @@ export const addProcessor = <E = never, R = never>(
     const tracer = yield* Tracer
     yield* tracer.addProcessor(Effect.isEffect(processor) ? yield* processor : processor)
   })).pipe(Layer.provideMerge(layer))
+
+/**
+ * How many spans the processors in force could not deliver so far, all together.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const dropped: Effect.Effect<number> = Effect.flatMap(
+  Tracer,
+  ({ processors }) =>
+    Effect.map(
+      Effect.forEach(processors, (processor) => processor.dropped ?? Effect.succeed(0)),
+      (counts) => counts.reduce((sum, count) => sum + count, 0)
+    )
+)
 
 /**
  * Whether anybody would see a span made in this context: a processor, or an Effect tracer that was provided. False
@@ -332,6 +440,10 @@ const addLateAttributes = (span: EffectTracer.Span, data: SpanData): void => {
     span.attribute("gen_ai.usage.input_tokens", data.usage.inputTokens)
     span.attribute("gen_ai.usage.output_tokens", data.usage.outputTokens)
   }
+  if (data._tag === "Guardrail" && data.isTripped !== undefined) {
+    span.attribute("agent_layers.guardrail.is_tripped", data.isTripped)
+  }
+  if (data._tag === "Tool" && data.isFailure === true) span.attribute("agent_layers.tool.is_failure", true)
   if ("responseId" in data && data.responseId !== undefined) span.attribute("gen_ai.response.id", data.responseId)
   if ("conversationId" in data && data.conversationId !== undefined) {
     span.attribute("gen_ai.conversation.id", data.conversationId)
@@ -349,8 +461,6 @@ const tagOf = (error: unknown): string =>
 
 const messageOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error)
-
-const leftOut = "(left out: IncludeContent is false)"
 
 const withoutContent = (data: SpanData): SpanData => {
   if (!("input" in data) && !("output" in data)) return data
@@ -403,13 +513,20 @@ export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
   effect: Effect.Effect<A, E, R>,
   data: () => Extract<SpanData, { readonly _tag: Tag }>,
   onEnd?: (exit: Exit.Exit<A, E>) => Partial<Extract<SpanData, { readonly _tag: Tag }>>,
-  options?: { readonly trace?: Omit<Trace, "traceId"> | undefined }
+  options?: { readonly trace?: Omit<Trace, "traceId" | "rootSpanId"> | undefined }
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber<A, E, R>((fiber) => {
     const context = fiber.context as Context.Context<never>
     const { processors } = Context.get(context, Tracer)
     if ((processors.size === 0 && fiber.cache.tracer === undefined) || !fiber.cache.tracerEnabled) return effect
-    const begun = data()
+    const redaction = Context.get(context, CurrentRedaction)
+    const hasContent = Context.get(context, IncludeContent)
+    const shown = (data: SpanData): SpanData => {
+      const kept = hasContent ? data : withoutContent(data)
+      return redaction === undefined ? kept : redact.redactData(redaction, kept)
+    }
+    const said = data()
+    const begun = redaction === undefined ? said : shown(said)
     const name = (names[begun._tag] as (data: SpanData) => string)(begun)
     const spanOptions: EffectTracer.SpanOptionsNoTrace = {
       attributes: attributes(begun),
@@ -418,10 +535,16 @@ export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
     return Effect.useSpan(name, spanOptions, (effectSpan) => {
       const outer = Context.get(context, CurrentTrace)
       const begins = outer === undefined && options?.trace !== undefined
-      const trace = begins ? { ...options.trace, traceId: effectSpan.traceId } : outer
+      let trace = outer
+      if (begins) {
+        trace = { ...options.trace, traceId: effectSpan.traceId, rootSpanId: effectSpan.spanId }
+        if (redaction !== undefined) trace = redact.redactTrace(redaction, trace)
+      }
+      if (!hasContent || redaction !== undefined) {
+        redact.govern(effectSpan, { includeContent: hasContent, redaction })
+      }
       const traced = Effect.provideService(effect, EffectTracer.ParentSpan, effectSpan)
       const inner = begins ? Effect.provideService(traced, CurrentTrace, trace) : traced
-      const hasContent = Context.get(context, IncludeContent)
       const clock = Context.get(context, Clock.Clock)
       if (begins) addTraceAttributes(effectSpan, trace!)
       addLateAttributes(effectSpan, begun)
@@ -435,7 +558,7 @@ export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
           traceId: effectSpan.traceId,
           spanId: effectSpan.spanId,
           name,
-          data: hasContent ? begun : withoutContent(begun),
+          data: redaction === undefined ? shown(begun) : begun,
           startedAt: millis(startTime),
           ...(parentId === undefined ? undefined : { parentId }),
           ...(trace === undefined ? undefined : { trace })
@@ -445,10 +568,12 @@ export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
       }
 
       const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
-        let ended: SpanData = begun
+        let ended = begun
         if (onEnd !== undefined) {
-          ended = { ...begun, ...onEnd(exit) }
+          ended = shown({ ...said, ...onEnd(exit) })
           addLateAttributes(effectSpan, ended)
+        } else if (!hasContent) {
+          ended = shown(said)
         }
         const endTime = clock.currentTimeNanosUnsafe()
         let outcome: EndedSpan["outcome"] = "succeeded"
@@ -459,16 +584,22 @@ export const withSpan = <A, E, R, Tag extends SpanData["_tag"]>(
           } else {
             const squashed = Cause.squash(exit.cause)
             outcome = "failed"
-            error = { tag: tagOf(squashed), message: hasContent ? messageOf(squashed) : leftOut }
+            error = { tag: tagOf(squashed), message: hasContent ? messageOf(squashed) : redact.leftOut }
+            if (redaction !== undefined) error = redact.redactError(redaction, error)
             effectSpan.attribute("error.type", error.tag)
-            if (!hasContent) effectSpan.end(endTime, Exit.die(Object.assign(new Error(leftOut), { name: error.tag })))
+            if (!hasContent || redaction !== undefined) {
+              const told = Object.assign(new Error(error.message), { name: error.tag })
+              // A stack begins with the message, and Effect quotes the causes in it.
+              told.stack = `${error.tag}: ${error.message}`
+              effectSpan.end(endTime, Exit.die(told))
+            }
           }
         }
         // Interrupted before anybody had heard of it.
         if (span === undefined) return undefined
         const over: EndedSpan = {
           ...span,
-          data: hasContent ? ended : withoutContent(ended),
+          data: ended,
           endedAt: millis(endTime),
           outcome,
           ...(error === undefined ? undefined : { error })

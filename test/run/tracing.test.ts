@@ -60,8 +60,9 @@ for (const way of ways) {
           ]
         )
         const [trace] = yield* TracerMemory.TracerMemory.use((memory) => memory.traces)
-        assert.deepStrictEqual({ ...trace, traceId: "" }, {
+        assert.deepStrictEqual({ ...trace, traceId: "", rootSpanId: "" }, {
           traceId: "",
+          rootSpanId: "",
           workflowName: "echoer",
           groupId: "g",
           metadata: { tenant: "t" }

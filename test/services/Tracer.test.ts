@@ -108,7 +108,7 @@ describe("Tracer.withSpan", () => {
         name: "chat gpt-5",
         data: { _tag: "Generation", provider: "openai", model: "gpt-5", input: "what was asked" },
         startedAt: 1_700_000_000_000,
-        trace: { traceId: root!.traceId, workflowName: "analysis", groupId: "thread" }
+        trace: { traceId: root!.traceId, rootSpanId: root!.spanId, workflowName: "analysis", groupId: "thread" }
       })
       assert.deepStrictEqual(ended, {
         ...begun!,

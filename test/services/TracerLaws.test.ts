@@ -156,7 +156,7 @@ const doubles: {
         Effect.andThen(
           push(recorder.spans, span),
           span.data._tag === "Agent"
-            ? push(recorder.traces, { traceId: span.traceId, workflowName: span.data.agent })
+            ? push(recorder.traces, { traceId: span.traceId, rootSpanId: span.spanId, workflowName: span.data.agent })
             : Effect.void
         )
     })),

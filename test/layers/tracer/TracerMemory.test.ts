@@ -64,6 +64,7 @@ describe("TracerMemory", () => {
       assert.deepStrictEqual((yield* memory.started).map(({ name }) => name), ["invoke_agent a", "execute_tool t"])
       assert.deepStrictEqual(yield* memory.traces, [{
         traceId: root!.traceId,
+        rootSpanId: root!.spanId,
         workflowName: "a",
         groupId: "thread",
         metadata: { key: "value" }
