@@ -32,6 +32,18 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     /^└─ turn 2 .*60 in, 9 out$/m,
     "7 spans, in memory too"
   ],
+  "custom-model": [
+    "In Oslo it is cold. (2 requests, 50 tokens)",
+    "| I look. \n| In Oslo it is \n| cold.\n",
+    "seat 7 is free"
+  ],
+  models: [
+    "default: I am up again. (requests: 2)",
+    "log: A model failed, the next one is asked: scripted (scripted): Quota exceeded",
+    "cloud/: I am llama3.3, at home. (requests: 2)",
+    "local/qwen3: I am qwen3, at home. (requests: 1)",
+    `router: Unknown model: no provider is called "mars" (in "mars/rover"); there are: cloud/…, local/…`
+  ],
   "two-stacks": [
     `support: "That your kettle leaks.", 4 items in conversation "ada"`,
     `sales: "Nothing yet.", 2 items in conversation "ada"`
@@ -69,6 +81,14 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "Who is a customer? We have one: Ada.",
     `What is her password? Guardrail "no secrets" tripped on the input of agent "clerk"`,
     `Who am I? Guardrail "polite" tripped on the output of agent "clerk"`
+  ],
+  mcp: [
+    "the server lets through: 10 tools",
+    "the model sees: read_text_file, list_directory",
+    "-> Error: Access denied",
+    "-> A Layer waits, a recipe;",
+    "A Layer waits.",
+    "write_file: UnknownTool"
   ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
