@@ -10,14 +10,15 @@ import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
-/** The laws that a layer of each kind must pass; toolkits implement no service. */
+/** The laws that a layer of each kind must pass; toolkits and SQL clients implement no service of ours. */
 const lawsOf: Record<string, string | undefined> = {
   session: "SessionLaws",
   model: "ModelProviderLaws",
   sandbox: "SandboxLaws",
   tracer: "TracerLaws",
   mcp: "McpServerLaws",
-  tools: undefined
+  tools: undefined,
+  sql: undefined
 }
 
 const filesBelow = (folder: string): ReadonlyArray<string> =>

@@ -20,22 +20,20 @@ export interface RedisServer {
   readonly start: Effect.Effect<void>
 }
 
-const answers = (port: number): Effect.Effect<void, Error> =>
-  Effect.tryPromise({
-    try: () =>
-      new Promise<void>((resolve, reject) => {
-        const socket = net.connect(port, "127.0.0.1", () => socket.write("PING\r\n"))
-        socket.setTimeout(1_000, () => socket.destroy(new Error("no answer")))
-        socket.once("data", (data) => {
-          socket.destroy()
-          // NOAUTH is an answer too, LOADING is none yet.
-          if (/PONG|NOAUTH/.test(String(data))) resolve()
-          else reject(new Error(String(data)))
-        })
-        socket.once("error", reject)
-      }),
-    catch: (error) => error as Error
-  })
+/** Whether the server takes commands. NOAUTH is an answer too, LOADING is none yet. */
+const answers = (port: number): Effect.Effect<boolean> =>
+  Effect.promise(() =>
+    new Promise<boolean>((resolve) => {
+      const socket = net.connect(port, "127.0.0.1", () => socket.write("PING\r\n"))
+      const end = (isUp: boolean) => {
+        socket.destroy()
+        resolve(isUp)
+      }
+      socket.setTimeout(1_000, () => end(false))
+      socket.once("data", (data) => end(/PONG|NOAUTH/.test(String(data))))
+      socket.once("error", () => end(false))
+    })
+  )
 
 /** Starts a server; it is killed, and its folder removed, when the scope closes. */
 export const startRedis = (flags: ReadonlyArray<string> = []): Effect.Effect<RedisServer, never, Scope.Scope> =>
@@ -63,10 +61,10 @@ export const startRedis = (flags: ReadonlyArray<string> = []): Effect.Effect<Red
         { stdio: "ignore" }
       )
     }).pipe(
-      Effect.andThen(Effect.retry(answers(port), {
+      Effect.andThen(Effect.repeat(answers(port), {
+        until: (isUp) => isUp,
         schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: "15 seconds" }))
-      })),
-      Effect.orDie
+      }))
     )
     yield* Effect.acquireRelease(start, () => end("SIGKILL"))
     return {

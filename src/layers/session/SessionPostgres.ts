@@ -109,10 +109,10 @@ const over = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Session.Session["Service"], SessionError.SessionErrorReason, Scope.Scope> {
   const { prefix = "agent_layers_", schema = "public" } = options
   if (!/^[A-Za-z_]\w{0,62}$/.test(schema)) {
-    return yield* invalid(`schema is ${JSON.stringify(schema)}; pass a name of letters, digits and _, at most 63`)
+    return yield* invalid(`schema is "${schema}"; pass a name of letters, digits and _, at most 63`)
   }
   if (!/^[A-Za-z_]\w{0,39}$/.test(prefix)) {
-    return yield* invalid(`prefix is ${JSON.stringify(prefix)}; pass letters, digits and _, at most 40`)
+    return yield* invalid(`prefix is "${prefix}"; pass letters, digits and _, at most 40`)
   }
   const commitTimeout = Duration.fromInputUnsafe(options.commitTimeout ?? "30 seconds")
   // Who gives up before the commit's own timeout can say whether it happened.

@@ -195,6 +195,3 @@ export const make = (names: Names, maxOperations: number) => {
       WHERE c.id = $1::text AND o.conversation = c.key AND (o.saved_at < $2::float8 OR o.version <= last.version)`
   }
 }
-
-/** @internal */
-export type Statements = ReturnType<typeof make>

@@ -2,7 +2,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { createHash } from "node:crypto"
 import * as SessionError from "../../../services/SessionError.ts"
 import { corrupt, fail, Failure, isNoScript, toFailure } from "./redisErrors.ts"
 import type { ScriptName } from "./redisScripts.ts"
@@ -49,17 +48,6 @@ export interface Database {
   readonly index: string
 }
 
-const shas = new Map<ScriptName, string>()
-
-const shaOf = (script: ScriptName): string => {
-  let sha = shas.get(script)
-  if (sha === undefined) {
-    sha = createHash("sha1").update(scripts[script]).digest("hex")
-    shas.set(script, sha)
-  }
-  return sha
-}
-
 /**
  * Opens a store until the scope closes; then it fails with `Closed`.
  *
@@ -75,6 +63,17 @@ export const open = Effect.fnUntraced(function*(
   const root = `{${encodeURIComponent(prefix)}}:`
   let isClosed = false
 
+  const shas = new Map<ScriptName, string>()
+  const shaOf = (script: ScriptName): Effect.Effect<string, unknown> => {
+    const known = shas.get(script)
+    return known === undefined
+      ? Effect.map(send("SCRIPT", "LOAD", scripts[script]), (sha) => {
+        shas.set(script, String(sha))
+        return String(sha)
+      })
+      : Effect.succeed(known)
+  }
+
   const once = (
     kind: Kind,
     script: ScriptName,
@@ -82,7 +81,7 @@ export const open = Effect.fnUntraced(function*(
     args: ReadonlyArray<string>
   ): Effect.Effect<unknown, Failure> => {
     const rest = [String(keys.length), ...keys, ...args]
-    return send("EVALSHA", shaOf(script), ...rest).pipe(
+    return Effect.flatMap(shaOf(script), (sha) => send("EVALSHA", sha, ...rest)).pipe(
       // A server that was restarted does not know it any more. Nothing happened then.
       Effect.catchIf(isNoScript, () => send("EVAL", scripts[script], ...rest)),
       Effect.mapError((error) => toFailure(error, { server, during: kind === "read" ? "read" : "write" })),
