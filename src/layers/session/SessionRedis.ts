@@ -9,9 +9,9 @@
  * `CorruptStore`, not a short one.
  *
  * **Connections.** One connection, shared and pipelined, reconnects by itself, also from a peer that went away without
- * a word; commands wait for it for up to `timeout`. Every command has that timeout. Where a connection breaks before the answer came, a commit under an operation id
- * is sent again, twice at most; without one it fails with `Unavailable`, whose `isOutcomeUnknown` says that it may have
- * happened.
+ * a word; commands wait for it for up to `timeout`. Every command has that timeout. Where a connection breaks before the
+ * answer came, a commit under an operation id is sent again, twice at most; without one it fails with `Unavailable`,
+ * whose `isOutcomeUnknown` says that it may have happened.
  *
  * **Locks.** None: scripts run one after the other.
  *
@@ -140,13 +140,15 @@ const connect = Effect.fnUntraced(function*(
   )
   return (command, ...args) =>
     Effect.callback<unknown, unknown>((resume) => {
-      const controller = new AbortController()
-      // The driver's timeout takes back commands that were not written yet: those have certainly not happened.
-      client.sendCommand([command, ...args], { abortSignal: controller.signal, timeout: Math.ceil(millis * 0.9) }).then(
+      const controller = client.isReady ? undefined : new AbortController()
+      // Without a connection the command waits, and is taken back when it was not written in time: then it has certainly
+      // not happened. With one it is written at once; signals cost as much as the command.
+      const waiting = controller && { abortSignal: controller.signal, timeout: Math.ceil(millis * 0.9) }
+      client.sendCommand([command, ...args], waiting).then(
         (answer) => resume(Effect.succeed(answer)),
         (error: unknown) => resume(Effect.fail(error))
       )
-      return Effect.sync(() => controller.abort())
+      return Effect.sync(() => controller?.abort())
     })
 })
 
