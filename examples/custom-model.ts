@@ -45,11 +45,14 @@ const turnOf = (item: Item.Item): Effect.Effect<object, ModelError.ModelError> =
 }
 
 const bodyOf = Effect.fnUntraced(function*(model: string, request: ModelProvider.ModelRequest, live: boolean) {
-  const { handoffs = [], input, instructions, outputSchema, rawEvents, settings, tools = [], tracing, ...rest } =
-    request
-  const { maxOutputTokens, temperature, ...others } = settings ?? {}
-  const asked = [...Object.entries(rest), ...Object.entries(others).map(([key, value]) => [`settings.${key}`, value])]
-  for (const [feature, value] of asked) if (value !== undefined) return yield* unsupported(String(feature))
+  const { handoffs = [], input, instructions, outputSchema, tools = [] } = request
+  const { maxOutputTokens, temperature, ...others } = request.settings ?? {}
+  for (const key of ["previousResponseId", "conversationId", "prompt"] as const) {
+    if (request[key] !== undefined) return yield* unsupported(key)
+  }
+  for (const [key, value] of Object.entries(others)) {
+    if (value !== undefined) return yield* unsupported(`settings.${key}`)
+  }
   if (tools.some(({ type }) => type === "hosted")) return yield* unsupported("tools")
   const turns = yield* Effect.forEach(typeof input === "string" ? [Item.user(input)] : input, turnOf)
   const wishes = { rules: instructions, shape: outputSchema?.schema, heat: temperature, limit: maxOutputTokens }
@@ -136,9 +139,6 @@ export const makeOracle = Effect.fnUntraced(function*(oracle: { url: string; key
   return ModelProvider.ModelProvider.of({ getModel: (name) => Effect.sync(() => makeModel(name ?? oracle.model)) })
 })
 
-const Oracle = (options: Parameters<typeof makeOracle>[0]) =>
-  Layer.effect(ModelProvider.ModelProvider, makeOracle(options))
-
 /** The service: wants to know the weather first, and says it once it has been told. */
 const Service = HttpRouter.serve(
   Layer.mergeAll(
@@ -183,7 +183,10 @@ const program = Effect.gen(function*() {
 // With a key: ModelOpenAIResponses.layerConfig({ apiKey: Config.Redacted("OPENAI_API_KEY") })
 const Model = Layer.unwrap(
   HttpServer.HttpServer.useSync(({ address }) =>
-    Oracle({ url: HttpServer.formatAddress(address), key: "key of the oracle", model: "delphi" })
+    Layer.effect(
+      ModelProvider.ModelProvider,
+      makeOracle({ url: HttpServer.formatAddress(address), key: "key of the oracle", model: "delphi" })
+    )
   )
 ).pipe(Layer.provide([Service, FetchHttpClient.layer]))
 
