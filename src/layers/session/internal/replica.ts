@@ -54,6 +54,8 @@ export interface Replica {
 export const make = ({ backup, cooldown, name, primary, timeout }: Options): Replica => {
   const pause = Duration.toMillis(Duration.fromInputUnsafe(cooldown))
   let downUntil = -Infinity
+  // Seen to be marked: a commit that is appended there would not mend them.
+  const broken = new Set<string>()
   const locks = new Map<string, { readonly semaphore: Semaphore.Semaphore; users: number }>()
 
   /** One at a time for a conversation: commits are repeated in their order. */
@@ -76,7 +78,11 @@ export const make = ({ backup, cooldown, name, primary, timeout }: Options): Rep
         // In a fiber of its own: a commit of the backup that cannot be interrupted holds nobody up.
         Effect.flatMap(
           Effect.forkDetach(Effect.interruptible(locked(id, use)), { startImmediately: true }),
-          (fiber) => Effect.timeout(Fiber.join(fiber), timeout)
+          (fiber) =>
+            Effect.ensuring(
+              Effect.timeout(Fiber.join(fiber), timeout),
+              Effect.sync(() => fiber.interruptUnsafe())
+            )
         ),
         (cause) => {
           downUntil = now + pause
@@ -140,6 +146,8 @@ export const make = ({ backup, cooldown, name, primary, timeout }: Options): Rep
   const step = Effect.fnUntraced(function*(id: string): Effect.fn.Return<boolean, SessionError> {
     const there = yield* backup.loadItems(id)
     const isBroken = isMarked(there.items)
+    if (isBroken) broken.add(id)
+    else broken.delete(id)
     const here = yield* primary.loadItems(id, isBroken ? {} : { known: there.version })
     if (there.version >= here.version) {
       if (there.version > here.version && !isBroken) {
@@ -148,6 +156,7 @@ export const make = ({ backup, cooldown, name, primary, timeout }: Options): Rep
             `${here.version}: it is not read there until the primary has passed it`
         )
         yield* backup.rewrite(id, { through: there.version, items: [marker] })
+        broken.add(id)
       }
       return true
     }
@@ -176,21 +185,28 @@ export const make = ({ backup, cooldown, name, primary, timeout }: Options): Rep
   return {
     name,
     session: backup,
-    load: (id) => Effect.map(backup.loadItems(id), (loaded) => isMarked(loaded.items) ? undefined : loaded),
+    load: (id) =>
+      Effect.map(backup.loadItems(id), (loaded) => {
+        if (!isMarked(loaded.items)) return loaded
+        broken.add(id)
+        return undefined
+      }),
     save: (id, items, options, version) =>
       guarded(
         id,
-        backup.saveItems(id, items, {
-          ...options,
-          operationId: operations ? options.operationId : undefined,
-          expectedVersion: version - 1
-        }).pipe(
-          Effect.catchReason(
-            "SessionError",
-            "VersionConflict",
-            ({ actual }) => actual >= version ? Effect.void : follow(id)
-          ),
-          Effect.asVoid
+        Effect.suspend(() =>
+          broken.has(id) ? follow(id) : backup.saveItems(id, items, {
+            ...options,
+            operationId: operations ? options.operationId : undefined,
+            expectedVersion: version - 1
+          }).pipe(
+            Effect.catchReason(
+              "SessionError",
+              "VersionConflict",
+              ({ actual }) => actual >= version ? Effect.void : follow(id)
+            ),
+            Effect.asVoid
+          )
         )
       ),
     catchUp: (id) => guarded(id, follow(id))
