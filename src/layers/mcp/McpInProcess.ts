@@ -16,11 +16,11 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { McpConnection, McpServer, McpTool, McpToolResult } from "../../services/McpServer.ts"
 import { McpError } from "../../services/McpServer.ts"
-import type { ConnectionOptions } from "./internal/connection.ts"
 import * as decode from "./internal/decode.ts"
 import { json, textOf } from "./internal/failure.ts"
 import type { SdkServer } from "./internal/inProcess.ts"
 import { makeOfServer } from "./internal/inProcess.ts"
+import type { ConnectionOptions } from "./internal/options.ts"
 
 /**
  * A tool and what it does.

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { McpConnection, McpError, McpServer } from "../../services/McpServer.ts"
-import type { ConnectionOptions, Timeouts } from "./internal/connection.ts"
+import type { ConnectionOptions, Timeouts } from "./internal/options.ts"
 import * as internal from "./internal/stdio.ts"
 
 export type {

@@ -3,7 +3,7 @@ import { InMemoryEventStore } from "@modelcontextprotocol/sdk/examples/shared/in
 import * as McpHttp from "agent-layers/layers/mcp/McpHttp"
 import * as McpServerLaws from "agent-layers/services/laws/McpServerLaws"
 import * as McpServer from "agent-layers/services/McpServer"
-import { Config, ConfigProvider, Duration, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Scope } from "effect"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { describeLaws } from "../../support/laws.ts"
 import { everything, freePort } from "../../support/mcp/everything.ts"
@@ -125,6 +125,28 @@ describe("a server that cannot be reached", () => {
     }))
 })
 
+describe("a server that is started anew", () => {
+  it.live("is waited for by one caller for all, and no call is lost", () =>
+    Effect.gen(function*() {
+      const port = yield* Effect.promise(freePort)
+      const scope = yield* Scope.make()
+      const first = yield* Scope.provide(law({ port }), scope)
+      const connection = yield* McpHttp.make("web", { url: first.url })
+      yield* connection.listTools
+      yield* Scope.close(scope, Exit.void)
+      // A request on a socket that is just being closed may have been seen, and is not sent again.
+      yield* Effect.sleep("100 millis")
+      const calls = yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, index) => `caller ${index}`),
+        (text) => Effect.forkChild(echo(connection, text), { startImmediately: true })
+      )
+      yield* Effect.sleep("300 millis")
+      const second = yield* law({ port })
+      assert.strictEqual(new Set(yield* Effect.forEach(calls, (call) => Fiber.join(call))).size, 20)
+      assert.strictEqual(second.connected(), 1)
+    }))
+})
+
 describe("credentials", () => {
   it.live("that are refused are Unauthorized, and no secret is in the error", () =>
     Effect.gen(function*() {
@@ -167,7 +189,7 @@ describe("credentials", () => {
     Effect.gen(function*() {
       const peer = yield* law()
       const error = yield* Effect.flip(
-        McpHttp.make("web", { url: peer.url, token: Effect.fail(new Error("vault is sealed")) })
+        McpHttp.make("web", { url: peer.url, token: Effect.die(new Error("vault is sealed")) })
       )
       assert.strictEqual(error.reason, "Unauthorized")
       assert.include(error.message, "vault is sealed")
@@ -197,6 +219,16 @@ describe("credentials", () => {
       )
       assert.include(error.message, "not followed")
       assert.deepStrictEqual(thief.requests, [])
+    }))
+
+  it.live("that a server repeats are kept out of errors, the token too", () =>
+    Effect.gen(function*() {
+      const peer = yield* law({
+        intercept: (request, response) => answering(400, `no: ${request.headers.authorization}`)(request, response)
+      })
+      const token = Effect.succeed(Redacted.make("rotating-token"))
+      const error = yield* Effect.flip(McpHttp.make("web", { url: peer.url, token }))
+      assert.include(error.message, "no: Bearer <redacted>")
     }))
 
   it.live("come from configuration", () =>
@@ -275,6 +307,39 @@ describe("sessions and streams", () => {
       assert.strictEqual(content[0]?.text, "slow")
       assert.isTrue(peer.requests.some(({ headers }) => headers["last-event-id"] !== undefined))
       assert.strictEqual(state.slow, 1)
+    }))
+
+  for (
+    const [how, options] of [["events", {}], ["events that can be resumed", store], ["JSON", { isJson: true }]] as const
+  ) {
+    it.live(`a cancelled call keeps no socket and is not resumed (${how})`, () =>
+      Effect.gen(function*() {
+        const peer = yield* law(options)
+        const connection = yield* McpHttp.make("web", { url: peer.url })
+        yield* echo(connection, "hello")
+        for (let round = 0; round < 3; round++) {
+          const calls = yield* Effect.forEach(
+            Array.from({ length: 10 }),
+            () => Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
+          )
+          yield* Effect.sleep("200 millis")
+          yield* Fiber.interruptAll(calls)
+        }
+        const streams = () => peer.requests.filter(({ method }) => method === "GET").length
+        yield* Effect.sleep("1500 millis")
+        assert.strictEqual(streams(), 1)
+        assert.isAtMost(peer.active(), 1)
+        assert.strictEqual(yield* echo(connection, "still here"), "still here")
+        assert.strictEqual(peer.connected(), 1)
+      }))
+  }
+
+  it.live("arguments that are not JSON are Protocol, and the connection goes on", () =>
+    Effect.gen(function*() {
+      const peer = yield* law()
+      const connection = yield* McpHttp.make("web", { url: peer.url })
+      assert.strictEqual((yield* Effect.flip(connection.callTool("law_same", { big: 1n }))).reason, "Protocol")
+      assert.strictEqual(yield* echo(connection, "still here"), "still here")
     }))
 
   it.live("an end of the Scope ends the session at the server, and its sockets", () =>

@@ -15,6 +15,7 @@ export interface PeerOptions {
   readonly intercept?: ((request: http.IncomingMessage, response: http.ServerResponse) => boolean) | undefined
   /** Streams of events, or JSON as it is. */
   readonly isJson?: boolean | undefined
+  readonly port?: number | undefined
 }
 
 export interface Peer {
@@ -28,15 +29,17 @@ export interface Peer {
   /** Sessions and streams that were begun so far. */
   readonly connected: () => number
   readonly sockets: () => number
+  /** Requests whose response has not ended. */
+  readonly active: () => number
   /** Forgets every session and cuts every connection. */
   readonly drop: () => void
   /** Cuts every connection and keeps the sessions. */
   readonly cut: () => void
 }
 
-const listen = (server: http.Server): Promise<number> =>
+const listen = (server: http.Server, port: number): Promise<number> =>
   new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
+    server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
   })
 
 export const mcpPeer = (options: PeerOptions) =>
@@ -65,9 +68,12 @@ export const mcpPeer = (options: PeerOptions) =>
         return transport
       }
 
+      let active = 0
       const handle = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
         const url = new URL(request.url ?? "/", "http://127.0.0.1")
         requests.push({ method: request.method ?? "", path: url.pathname, headers: request.headers })
+        active++
+        response.once("close", () => active--)
         if (options.intercept?.(request, response) === true) return
         if (url.pathname === "/sse") {
           const transport = new SSEServerTransport("/messages", response)
@@ -96,7 +102,7 @@ export const mcpPeer = (options: PeerOptions) =>
         sockets.add(socket)
         socket.on("close", () => sockets.delete(socket))
       })
-      const port = await listen(server)
+      const port = await listen(server, options.port ?? 0)
       const cut = () => {
         for (const socket of sockets) socket.destroy()
       }
@@ -107,6 +113,7 @@ export const mcpPeer = (options: PeerOptions) =>
         connections: () => sessions.size + streams.size,
         connected: () => connected,
         sockets: () => sockets.size,
+        active: () => active,
         cut,
         drop: () => {
           sessions.clear()

@@ -14,68 +14,9 @@ import { McpError } from "../../../services/McpServer.ts"
 import * as decode from "./decode.ts"
 import type { Down } from "./failure.ts"
 import { classify, Failure, Refused } from "./failure.ts"
+import type { ConnectionOptions } from "./options.ts"
 import type { Client, Sdk, Transport } from "./sdk.ts"
 import { loadSdk } from "./sdk.ts"
-
-/**
- * How long to wait for a server.
- *
- * @category options
- * @since 0.1.0
- */
-export interface Timeouts {
-  /**
-   * From the start of a connection until both sides have agreed on a version of the protocol.
-   * @default "30 seconds"
-   */
-  readonly connect?: Duration.Input | undefined
-  /**
-   * For a whole listing of the tools.
-   * @default "15 seconds"
-   */
-  readonly list?: Duration.Input | undefined
-  /**
-   * For the result of one call. A call that takes longer is cancelled.
-   * @default "1 minute"
-   */
-  readonly call?: Duration.Input | undefined
-  /**
-   * Whether a report of progress starts the time of a call anew.
-   * @default false
-   */
-  readonly isCallExtendedByProgress?: boolean | undefined
-}
-
-/**
- * What all transports have in common.
- *
- * @category options
- * @since 0.1.0
- */
-export interface ConnectionOptions {
-  /**
-   * `"build"`: when the Layer is built, which fails where the server cannot be reached. `"use"`: when it is first asked for
-   * something, which then fails.
-   * @default "build"
-   */
-  readonly connect?: "build" | "use" | undefined
-  readonly timeouts?: Timeouts | undefined
-  /**
-   * When to try again where a connection that was lost cannot be made anew at once. The first connection is tried once.
-   * @default three more times, after 200, 400 and 800 milliseconds
-   */
-  readonly reconnect?: Schedule.Schedule<unknown, McpError> | undefined
-  /**
-   * Whether a listing is kept until the server says that its tools changed, or the connection is lost.
-   * @default true
-   */
-  readonly cacheTools?: boolean | undefined
-  /**
-   * A server that lists more pages of tools than this breaks the protocol.
-   * @default 100
-   */
-  readonly maxPages?: number | undefined
-}
 
 /** One connection's transport. */
 export interface Wire {
@@ -96,6 +37,7 @@ export interface Opening {
 }
 
 interface Link {
+  readonly sdk: Sdk
   readonly client: Client
   readonly wire: Wire
   readonly scope: Scope.Closeable
@@ -208,7 +150,7 @@ export const make = Effect.fnUntraced(function*(
       const sdk = yield* loadSdk(server)
       const wire = yield* Scope.provide(opening.open, scope)
       const client = new sdk.Client({ name: "agent-layers", version: "0.1.0" }, { capabilities: {} })
-      const link: Link = { client, wire, scope, down: undefined, retired: undefined, asked: 0 }
+      const link: Link = { sdk, client, wire, scope, down: undefined, retired: undefined, asked: 0 }
       yield* Scope.addFinalizer(
         scope,
         Effect.suspend(() => {
@@ -352,16 +294,15 @@ export const make = Effect.fnUntraced(function*(
     params: Record<string, unknown>,
     onProgress?: () => void
   ): Effect.Effect<Record<string, unknown>, Failure | Refused> =>
-    Effect.flatMap(Effect.orDie(loadSdk(server)), (sdk) =>
-      Effect.tryPromise({
-        try: (signal) =>
-          link.client.request({ method, params } as Parameters<Client["request"]>[0], sdk.ResultSchema, {
-            signal,
-            timeout: never,
-            ...(onProgress === undefined ? {} : { onprogress: onProgress })
-          }),
-        catch: (cause) => failureOf(sdk, operation, cause, link)
-      }))
+    Effect.tryPromise({
+      try: (signal) =>
+        link.client.request({ method, params } as Parameters<Client["request"]>[0], link.sdk.ResultSchema, {
+          signal,
+          timeout: never,
+          ...(onProgress === undefined ? {} : { onprogress: onProgress })
+        }),
+      catch: (cause) => failureOf(link.sdk, operation, cause, link)
+    })
 
   const broken = (operation: string, description: string) =>
     new Failure({ error: error(operation, "Protocol", description), isStale: false, isUnsent: false })

@@ -126,6 +126,9 @@ export const classify = (options: {
       status.message
     )
   }
+  if (cause instanceof TypeError && /BigInt|circular/i.test(cause.message)) {
+    return failed("Protocol", `the arguments are not JSON: ${cause.message}`)
+  }
   const causes = causesOf(cause)
   if (causes.some(({ name }) => /^(\$?ZodError|SyntaxError)$/.test(name))) {
     return failed("Protocol", `its answer is not what the protocol says: ${textOf(cause).slice(0, 500)}`)

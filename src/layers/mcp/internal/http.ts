@@ -6,12 +6,14 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { McpConnection } from "../../../services/McpServer.ts"
 import { McpError } from "../../../services/McpServer.ts"
-import type { ConnectionOptions, Wire } from "./connection.ts"
+import type { Wire } from "./connection.ts"
 import { make as makeConnection } from "./connection.ts"
 import { HttpFailure, lost, textOf } from "./failure.ts"
-import { scrubber } from "./scrub.ts"
+import type { ConnectionOptions } from "./options.ts"
 import type { JSONRPCMessage, Transport } from "./sdk.ts"
 import { load } from "./sdk.ts"
+import type { Secrets } from "./secrets.ts"
+import { make as makeSecrets } from "./secrets.ts"
 import { later } from "./time.ts"
 
 /**
@@ -51,62 +53,115 @@ const beginning = (response: Response): Promise<string> => {
   return next()
 }
 
+interface Observed {
+  readonly response: Response
+  /** Ends the body early, with a last text. */
+  readonly finish: (text: string) => void
+}
+
+const encoder = new TextEncoder()
+
 /** The same body, with word of its end, however it comes. */
-const observed = (response: Response, onEnd: () => void): Response => {
+const observed = (response: Response, onEnd: () => void): Observed => {
   const reader = response.body?.getReader()
   if (reader === undefined) {
     onEnd()
-    return response
+    return { response, finish: () => {} }
+  }
+  let hasEnded = false
+  let finish = (_text: string) => {}
+  const end = () => {
+    hasEnded = true
+    onEnd()
   }
   const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      finish = (text) => {
+        if (hasEnded) return
+        end()
+        controller.enqueue(encoder.encode(text))
+        controller.close()
+        reader.cancel().catch(() => {})
+      }
+    },
     pull: (controller) =>
       reader.read().then(({ done, value }) => {
+        if (hasEnded) return
         if (!done) return controller.enqueue(value)
-        onEnd()
+        end()
         controller.close()
       }, (error) => {
-        onEnd()
+        if (hasEnded) return
+        end()
         controller.error(error)
       }),
     cancel: (reason) => {
-      onEnd()
+      if (!hasEnded) end()
       return reader.cancel(reason)
     }
   })
-  return new Response(body, { status: response.status, statusText: response.statusText, headers: response.headers })
+  return {
+    response: new Response(body, {
+      status: response.status,
+      statusText: response.statusText,
+      headers: response.headers
+    }),
+    finish: (text) => finish(text)
+  }
 }
 
-const headersOf = (options: HttpOptions): Promise<ReadonlyArray<readonly [string, string]>> => {
+const headersOf = (
+  options: HttpOptions,
+  secrets: Secrets
+): Promise<ReadonlyArray<readonly [string, string]>> => {
   const fixed = Object.entries(options.headers ?? {}).map(([name, value]) =>
     [name, Redacted.isRedacted(value) ? Redacted.value(value) : value] as const
   )
   if (options.token === undefined) return Promise.resolve(fixed)
   return Effect.runPromise(options.token).then(
-    (token) => [...fixed, ["authorization", `Bearer ${Redacted.value(token)}`] as const],
+    (token) => {
+      secrets.add(token)
+      return [...fixed, ["authorization", `Bearer ${Redacted.value(token)}`] as const]
+    },
     (cause) => {
       throw new HttpFailure({ status: 401, text: `no token could be had: ${textOf(cause)}`, hadSession: false })
     }
   )
 }
 
+/** What is done to a POST, which may be of one request. */
+type Post = (
+  body: unknown,
+  send: (signal: AbortSignal | undefined) => Promise<Response>
+) => Promise<Response>
+
 /** Sends what the transports ask for, with our headers, and tells of a refusal as a `HttpFailure`. */
-const fetchOf = (options: HttpOptions, onStream?: (response: Response, body: unknown) => Response): Fetch => {
-  const send: Fetch = options.fetch ?? globalThis.fetch
+const fetchOf = (
+  options: HttpOptions,
+  secrets: Secrets,
+  post: Post = (_body, send) => send(undefined)
+): Fetch => {
+  const fetch: Fetch = options.fetch ?? globalThis.fetch
   return (url, init) =>
-    headersOf(options).then((extra) => {
+    headersOf(options, secrets).then((extra) => {
       const headers = new Headers(init?.headers)
       for (const [name, value] of extra) headers.set(name, value)
-      return send(url, { ...init, headers }).then((response) => {
-        if (init?.method !== "POST" || (response.status >= 300 && response.status < 400)) return response
-        if (response.status >= 400) {
-          return beginning(response).then((text) => {
+      const send = (signal: AbortSignal | undefined) =>
+        fetch(url, {
+          ...init,
+          headers,
+          ...(signal === undefined
+            ? {}
+            : { signal: init?.signal == null ? signal : AbortSignal.any([init.signal, signal]) })
+        })
+      if (init?.method !== "POST") return send(undefined)
+      return post(init.body, send).then((response) =>
+        response.status < 400
+          ? response
+          : beginning(response).then((text) => {
             throw new HttpFailure({ status: response.status, text, hadSession: headers.has("mcp-session-id") })
           })
-        }
-        return onStream === undefined || response.headers.get("content-type")?.includes("event-stream") !== true
-          ? response
-          : onStream(response, init.body)
-      })
+      )
     })
 }
 
@@ -129,19 +184,28 @@ const refusedUrl = (url: string | URL): URL | string => {
 const making = (
   server: string,
   options: HttpOptions,
-  open: (url: URL) => Effect.Effect<Wire, McpError, Scope.Scope>
+  open: (url: URL, secrets: Secrets) => Effect.Effect<Wire, McpError, Scope.Scope>
 ): Effect.Effect<McpConnection, McpError, Scope.Scope> =>
   Effect.suspend(() => {
     const url = refusedUrl(options.url)
     if (typeof url === "string") {
       return Effect.fail(new McpError({ server, operation: "connect", reason: "Unavailable", description: url }))
     }
-    return makeConnection(
-      server,
-      { open: open(url), scrub: scrubber(Object.values(options.headers ?? {})) },
-      options
-    )
+    const secrets = makeSecrets(Object.values(options.headers ?? {}))
+    return makeConnection(server, { open: open(url, secrets), scrub: secrets.scrub }, options)
   })
+
+interface Waiting {
+  /** The stream of its answer has given an id to go on from. */
+  isResumable: boolean
+  /** Lets go of what its answer would come by. */
+  release: () => void
+}
+
+const Cancelled = Schema.decodeUnknownOption(Schema.Struct({
+  method: Schema.Literal("notifications/cancelled"),
+  params: Schema.Struct({ requestId: Schema.Union([Schema.String, Schema.Finite]) })
+}))
 
 /** Streamable HTTP. A stream that breaks is resumed where the server can; a session that has expired is begun anew. */
 export const makeHttp = (
@@ -151,24 +215,41 @@ export const makeHttp = (
   making(
     server,
     options,
-    (url) =>
+    (url, secrets) =>
       Effect.map(load(server, () => import("@modelcontextprotocol/sdk/client/streamableHttp.js")), (sdk): Wire => {
-        const waiting = new Map<string | number, { isResumable: boolean }>()
+        const waiting = new Map<string | number, Waiting>()
+
         // The transport of the package forgets a request whose stream has ended without an answer and cannot be resumed.
         const settle = (id: string | number) =>
           later(settleMillis, () => {
             if (waiting.get(id)?.isResumable !== false) return
+            waiting.delete(id)
             transport.onmessage?.({
               jsonrpc: "2.0",
               id,
               error: { code: -32000, message: "the stream ended before the answer", data: lost }
             })
           })
+
+        const post: Post = (body, send) => {
+          const id = Option.getOrUndefined(idOf(body))?.id
+          const request = id === undefined ? undefined : waiting.get(id)
+          if (id === undefined || request === undefined) return send(undefined)
+          const controller = new AbortController()
+          request.release = () => controller.abort()
+          return send(controller.signal).then((response) => {
+            if (!response.ok || response.headers.get("content-type")?.includes("event-stream") !== true) return response
+            const stream = observed(response, () => settle(id))
+            // A server does not end the stream of a call that was cancelled, and the transport would resume one that broke
+            // off. An answer, which nobody waits for, is an end that it takes.
+            request.release = () =>
+              stream.finish(`\n\ndata: {"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{}}\n\n`)
+            return stream.response
+          })
+        }
+
         const inner = new sdk.StreamableHTTPClientTransport(url, {
-          fetch: fetchOf(options, (response, body) => {
-            const id = Option.getOrUndefined(idOf(body))?.id
-            return id === undefined ? response : observed(response, () => settle(id))
-          }),
+          fetch: fetchOf(options, secrets, post),
           reconnectionOptions: {
             initialReconnectionDelay: 500,
             maxReconnectionDelay: 5000,
@@ -176,13 +257,14 @@ export const makeHttp = (
             maxRetries: 3
           }
         })
+
         const transport: Transport = {
           start: () => {
             Object.assign(inner, {
               onmessage: (message: JSONRPCMessage) => {
                 if ("result" in message || "error" in message) {
                   const id = Option.getOrUndefined(hasId(message))?.id
-                  if (id !== undefined) waiting.delete(id)
+                  if (id !== undefined && !waiting.delete(id)) return
                 }
                 transport.onmessage?.(message)
               },
@@ -192,24 +274,27 @@ export const makeHttp = (
             return inner.start()
           },
           send: (message: JSONRPCMessage) => {
-            if (!("method" in message) || !("id" in message)) {
-              cancelled(waiting, message)
-              return inner.send(message)
+            if ("method" in message && "id" in message) {
+              const request: Waiting = { isResumable: false, release: () => {} }
+              waiting.set(message.id, request)
+              return inner.send(message, {
+                onresumptiontoken: () => {
+                  request.isResumable = true
+                }
+              }).catch((error) => {
+                waiting.delete(message.id)
+                throw error
+              })
             }
-            const request = { isResumable: false }
-            waiting.set(message.id, request)
-            return inner.send(message, {
-              onresumptiontoken: () => {
-                request.isResumable = true
-              }
-            }).catch((error) => {
-              waiting.delete(message.id)
-              throw error
-            })
+            const id = Option.getOrUndefined(Cancelled(message))?.params.requestId
+            const request = id === undefined ? undefined : waiting.get(id)
+            if (id !== undefined) waiting.delete(id)
+            return inner.send(message).finally(() => request?.release())
           },
           close: () => inner.close(),
           setProtocolVersion: (version) => inner.setProtocolVersion(version)
         }
+
         return {
           transport,
           end: () => inner.terminateSession(),
@@ -217,16 +302,6 @@ export const makeHttp = (
         }
       })
   )
-
-const Cancelled = Schema.decodeUnknownOption(Schema.Struct({
-  method: Schema.Literal("notifications/cancelled"),
-  params: Schema.Struct({ requestId: Schema.Union([Schema.String, Schema.Finite]) })
-}))
-
-const cancelled = (waiting: Map<string | number, unknown>, message: JSONRPCMessage): void => {
-  const found = Option.getOrUndefined(Cancelled(message))
-  if (found !== undefined) waiting.delete(found.params.requestId)
-}
 
 /** HTTP with Server-Sent Events, as it was before streamable HTTP. */
 export const makeSse = (
@@ -236,9 +311,9 @@ export const makeSse = (
   making(
     server,
     options,
-    (url) =>
+    (url, secrets) =>
       Effect.map(load(server, () => import("@modelcontextprotocol/sdk/client/sse.js")), (sdk): Wire => ({
-        transport: new sdk.SSEClientTransport(url, { fetch: fetchOf(options) }),
+        transport: new sdk.SSEClientTransport(url, { fetch: fetchOf(options, secrets) }),
         // It would open the stream anew, which the server takes for another client.
         isFatal: (error) => error instanceof sdk.SseError
       }))

@@ -2,15 +2,15 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { McpConnection } from "../../../services/McpServer.ts"
 import { McpError } from "../../../services/McpServer.ts"
-import type { ConnectionOptions, Wire } from "./connection.ts"
+import type { Wire } from "./connection.ts"
 import { make } from "./connection.ts"
 import { textOf } from "./failure.ts"
-import type { Transport } from "./sdk.ts"
+import type { ConnectionOptions } from "./options.ts"
 import { load } from "./sdk.ts"
 
 /** What both kinds of server of the package can do. */
 export interface SdkServer {
-  readonly connect: (transport: Transport) => Promise<void>
+  readonly connect: (transport: never) => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -27,7 +27,7 @@ export const makeOfServer = (
       Effect.tryPromise({
         try: () => {
           const made = factory()
-          return made.connect(far).then(() => made)
+          return made.connect(far as never).then(() => made)
         },
         catch: (cause) =>
           new McpError({

@@ -8,12 +8,13 @@ import * as childProcess from "node:child_process"
 import * as crypto from "node:crypto"
 import type { McpConnection } from "../../../services/McpServer.ts"
 import { McpError } from "../../../services/McpServer.ts"
-import type { ConnectionOptions, Wire } from "./connection.ts"
+import type { Wire } from "./connection.ts"
 import { make as makeConnection } from "./connection.ts"
+import type { ConnectionOptions } from "./options.ts"
 import * as processes from "./processes.ts"
-import { scrubber } from "./scrub.ts"
 import type { JSONRPCMessage, Transport } from "./sdk.ts"
 import { load } from "./sdk.ts"
+import { make as makeSecrets } from "./secrets.ts"
 import { pause } from "./time.ts"
 
 /**
@@ -222,7 +223,7 @@ export const make = (
   server: string,
   options: StdioOptions
 ): Effect.Effect<McpConnection, McpError, Scope.Scope> => {
-  const scrub = scrubber(Object.values(options.env ?? {}))
+  const { scrub } = makeSecrets(Object.values(options.env ?? {}))
   const failed = (description: string) =>
     new McpError({ server, operation: "connect", reason: "Unavailable", description: scrub(description) })
   const open: Effect.Effect<Wire, McpError, Scope.Scope> = Effect.gen(function*() {
