@@ -131,7 +131,7 @@ export interface Capabilities {
   readonly rewrite: boolean
   /** Whether `conversations` lists. */
   readonly list: boolean
-  /** Whether items of any type are kept as they are. */
+  /** Whether items of any type are kept as they are, byte for byte. */
   readonly anyItem: boolean
   /** Whether what reaches the store is encrypted. Default: false. */
   readonly sealed?: boolean | undefined

@@ -20,6 +20,7 @@ import { complete, errorEvent, frame, render, withoutEncrypted } from "./events.
 import { type ErrorBody, errorJson, type Json, type JsonObject, type Reply, type Wire } from "./Reply.ts"
 import { type Memory, type Refusal, validateBody, validateHistory } from "./validate.ts"
 
+export type { Side } from "./conversations.ts"
 export * from "./Reply.ts"
 
 /** One request as it came in. The peer keeps the fields below `body` up to date while it answers. */

@@ -153,10 +153,11 @@ const add = (host: SideHost, id: string, items: ReadonlyArray<JsonObject>): Read
   return kept
 }
 
+const listParameters = new Set(["limit", "order", "after", "include", "include[]"])
+
 const listItems = (items: ReadonlyArray<JsonObject>, query: URLSearchParams): JsonObject | Refusal => {
-  const known = ["limit", "order", "after", "include", "include[]"]
   for (const name of query.keys()) {
-    if (!known.includes(name)) return refuse(`Unknown parameter: '${name}'.`, name, "unknown_parameter")
+    if (!listParameters.has(name)) return refuse(`Unknown parameter: '${name}'.`, name, "unknown_parameter")
   }
   const limit = Number(query.get("limit") ?? 20)
   if (!Number.isInteger(limit) || limit < 1 || limit > 100) {

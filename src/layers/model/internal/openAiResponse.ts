@@ -21,7 +21,7 @@ const tokens = (u: unknown): number => typeof u === "number" && Number.isFinite(
 const detail = (u: unknown, key: string): number => isRecord(u) ? tokens(u[key]) : 0
 
 /** Nothing reported: one request and zeros. */
-const usageOf = (u: unknown): Usage.Usage => {
+export const usageOf = (u: unknown): Usage.Usage => {
   if (!isRecord(u)) return Usage.make({})
   const inputTokens = tokens(u.input_tokens)
   const outputTokens = tokens(u.output_tokens)

@@ -207,7 +207,7 @@ export const contentLaws = [
   law(
     "bytes",
     "What an item holds comes back byte for byte, null and unknown fields too",
-    [],
+    ["anyItem"],
     (bench) =>
       Effect.gen(function*() {
         yield* bench.session.saveItems(bench.id(), known)
@@ -242,7 +242,7 @@ export const contentLaws = [
     (bench) =>
       Effect.gen(function*() {
         const { id, session } = bench
-        const content = [{ type: "input_text", text: "one" }]
+        const content = [{ type: "input_text", text: "one" }, { type: "input_text", text: "two" }]
         const mine: { type: "message"; role: "user"; content: Array<{ type: string; text: string }> } = {
           type: "message",
           role: "user",
