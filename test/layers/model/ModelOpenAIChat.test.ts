@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Agent, Runner } from "agent-layers"
 import * as ModelOpenAIChat from "agent-layers/layers/model/ModelOpenAIChat"
+import * as ModelOpenAIResponses from "agent-layers/layers/model/ModelOpenAIResponses"
+import * as Agent from "agent-layers/run/Agent"
+import * as Runner from "agent-layers/run/Runner"
 import * as Item from "agent-layers/services/Item"
 import * as ModelProviderLaws from "agent-layers/services/laws/ModelProviderLaws"
 import type { Model, ModelRequest } from "agent-layers/services/ModelProvider"
@@ -707,6 +709,35 @@ describe("ModelOpenAIChat", () => {
       const provider = Context.get(yield* Layer.build(layer), ModelProvider)
       const response = yield* Effect.flatMap(provider.getModel(), (model) => model.respond(hello))
       assert.strictEqual(Item.text(response.output[0]!), "ok")
+    }))
+
+  it.effect("a conversation goes on at a server of the other API, both ways", () =>
+    Effect.gen(function*() {
+      const peer = yield* OpenAiPeer.make
+      const options = { apiKey: Redacted.make(peer.apiKey), baseURL: peer.url, model: "gpt-5" }
+      const chat = yield* Effect.flatMap(ModelOpenAIChat.make(options), (provider) => provider.getModel())
+      const responses = yield* Effect.flatMap(ModelOpenAIResponses.make(options), (provider) => provider.getModel())
+      const thoughtful = OpenAiPeer.reasoned({ text: "hm", encrypted: "x" }, [
+        OpenAiPeer.messageItem("I look."),
+        OpenAiPeer.callItem({ name: "f" }),
+        OpenAiPeer.callItem({ name: "g" })
+      ])
+      for (const [first, second] of [[chat, responses], [responses, chat]] as const) {
+        yield* peer.enqueue(thoughtful, OpenAiPeer.text("ok"))
+        const { output } = yield* first.respond({
+          input: "go",
+          ...(first === responses ? { settings: { include: ["reasoning.encrypted_content"] } } : {})
+        })
+        assert.deepStrictEqual(output.map((item) => item.type), [
+          "reasoning",
+          "message",
+          "function_call",
+          "function_call"
+        ])
+        const outputs = callsOf({ output }).map((call) => Item.functionCallOutput(call.call_id, "done"))
+        const { output: last } = yield* second.respond({ input: [Item.user("go"), ...output, ...outputs] })
+        assert.strictEqual(Item.text(last[0]!), "ok")
+      }
     }))
 
   describe("under an agent", () => {
