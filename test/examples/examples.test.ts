@@ -90,6 +90,14 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "A Layer waits.",
     "write_file: UnknownTool"
   ],
+  stack: [
+    `the program sees: 4 items, the last is "Ada."`,
+    "the store sees: sealed sealed sealed sealed",
+    "merged: ",
+    "Service not found: agent-layers/services/Session",
+    "one value over two stores: 0 and 2 items",
+    "the same value in Session.wrap: 1 and 1 items"
+  ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
     "came back, and heard: TextDelta TextDelta TextDelta TextDelta ItemDone Committed Completed",

@@ -138,6 +138,7 @@ describe("traps without Session.wrap", () => {
     Effect.gen(function*() {
       const { layer } = yield* backend
       // The type says that Session is still required; a cast hides that.
+      // @effect-diagnostics-next-line layerMergeAllWithDependencies:off
       const merged = Layer.mergeAll(compressed(), layer) as Layer.Layer<Session.Session>
       const exit = yield* Effect.exit(Effect.provide(Session.Session, merged))
       assert.isTrue(

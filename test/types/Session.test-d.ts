@@ -68,7 +68,7 @@ describe("Session.wrap", () => {
 describe("a program that requires a sealed store", () => {
   const agent = Agent.make({ name: "clerk" })
   const program = Session.requireSealed(Runner.run(agent, "Hello!", { conversationId: "ada" }))
-  const runs = <A, E>(_: Effect.Effect<A, E>): void => undefined
+  const runs = <A, E>(effect: Effect.Effect<A, E>): unknown => effect
 
   it("has Sealed in the place of Session", () => {
     expectTypeOf<Effect.Services<typeof program>>().toEqualTypeOf<ModelProvider | Session.Sealed>()

@@ -33,7 +33,7 @@ import { replaceHead, rowsOf } from "./internal/replaceHead.ts"
 export interface Options<R = never> {
   /**
    * What is to stand in the place of the oldest items: a valid history that is shorter, such as one message with a
-   * summary (see `summary`), or the output of a provider's compaction. Whatever it fails with is logged.
+   * summary (see `summary`), or the output of a provider's compaction (see `OpenAICompaction`). Whatever it fails with is logged.
    */
   readonly compact: (items: ReadonlyArray<Item>) => Effect.Effect<ReadonlyArray<Item>, unknown, R>
   /**
@@ -42,7 +42,7 @@ export interface Options<R = never> {
    * @default 100, or any number where `maxTokens` is given
    */
   readonly maxItems?: number | undefined
-  /** A conversation whose estimated tokens (4 characters of JSON each) are more is compacted. Absent: any number. */
+  /** A conversation whose estimated tokens (4 characters of JSON each, `encrypted_content` apart) are more is compacted. Absent: any number. */
   readonly maxTokens?: number | undefined
   /**
    * How many of the latest items stay as they are, at least.
@@ -60,7 +60,11 @@ export interface Options<R = never> {
 
 const name = "compacted"
 
-const tokensOf = (items: ReadonlyArray<Item>): number => JSON.stringify(items).length / 4
+/** What a provider has encrypted is long, but not in tokens. */
+const charactersOf = (items: ReadonlyArray<Item>): number =>
+  JSON.stringify(items, (key, value: unknown) => key === "encrypted_content" ? undefined : value).length
+
+const tokensOf = (items: ReadonlyArray<Item>): number => charactersOf(items) / 4
 
 /** Why what the function made cannot take the place of the items; `undefined` where it can. */
 const refuse = (made: ReadonlyArray<Item>, head: ReadonlyArray<Item>, tail: ReadonlyArray<Item>): string | undefined =>
@@ -68,7 +72,7 @@ const refuse = (made: ReadonlyArray<Item>, head: ReadonlyArray<Item>, tail: Read
     ? "it answered with nothing"
     : !made.every(isItem)
     ? "it answered with something that is no item"
-    : JSON.stringify(made).length >= JSON.stringify(head).length
+    : made.length >= head.length && charactersOf(made) >= charactersOf(head)
     ? "its answer is not shorter than what it was given"
     : History.isValid([...made, ...tail])
     ? undefined

@@ -175,9 +175,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
     const errors: Array<readonly [string, SessionError.SessionError]> = []
     for (const { load: loadCopy, name: backupName } of replicas) {
       const answer = yield* loadCopy(id).pipe(
-        Effect.flatMap((loaded) =>
-          loaded === undefined ? Effect.fail(incomplete("loadItems", id)) : Effect.succeed(loaded)
-        ),
+        Effect.filterOrFail((loaded) => loaded !== undefined, () => incomplete("loadItems", id)),
         Effect.timeoutOrElse(late("loadItems", id, "it")),
         Effect.catch((error) => {
           errors.push([backupName, error])
@@ -195,7 +193,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
   const loadItems: Service["loadItems"] = (id, load) =>
     primary.loadItems(id, load).pipe(
       Effect.timeoutOrElse(late("loadItems", id, "The primary")),
-      Effect.catch((error) => isAway(error) ? fromBackups(id, load, error) : Effect.fail(error))
+      Effect.catchIf(isAway, (error) => fromBackups(id, load, error))
     )
 
   /** Another store has other cursors: only what begins at the start can be read elsewhere, and nothing is read twice. */

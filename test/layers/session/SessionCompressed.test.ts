@@ -44,7 +44,9 @@ describe("SessionCompressed", () => {
     Effect.gen(function*() {
       const { session, stored } = yield* open()
       const noise = user(Array.from({ length: 2_000 }, (_, n) => String.fromCharCode(48 + (n * 7919 % 74))).join(""))
-      const random = user(Buffer.from(Array.from({ length: 900 }, (_, n) => (n * n * 31 + n * 17) % 251)).toString("hex"))
+      const random = user(
+        Buffer.from(Array.from({ length: 900 }, (_, n) => (n * n * 31 + n * 17) % 251)).toString("hex")
+      )
       yield* session.saveItems("a", [noise, random])
       assert.deepStrictEqual((yield* session.loadItems("a")).items, [noise, random])
       for (const item of yield* stored) {
@@ -80,8 +82,7 @@ describe("SessionCompressed", () => {
       yield* raw.saveItems("honest", [honest])
       yield* raw.saveItems("lying", [lying])
       const before = process.memoryUsage().arrayBuffers
-      const reasonOf = (id: string) =>
-        Effect.map(Effect.flip(session.loadItems(id)), ({ reason }) => reason)
+      const reasonOf = (id: string) => Effect.map(Effect.flip(session.loadItems(id)), ({ reason }) => reason)
       const honestReason = yield* reasonOf("honest")
       assert.strictEqual(honestReason._tag, "LimitExceeded")
       const lyingReason = yield* reasonOf("lying")
@@ -104,7 +105,10 @@ describe("SessionCompressed", () => {
     }))
 
   const damaged: ReadonlyArray<readonly [string, Item]> = [
-    ["cut short", { ...packed(JSON.stringify(long)), data: (packed(JSON.stringify(long))["data"] as string).slice(0, 20) }],
+    ["cut short", {
+      ...packed(JSON.stringify(long)),
+      data: (packed(JSON.stringify(long))["data"] as string).slice(0, 20)
+    }],
     ["no base64", { ...packed(JSON.stringify(long)), data: "%%%" }],
     ["of another form", { ...packed(JSON.stringify(long)), v: 2 }],
     ["of another encoding", { ...packed(JSON.stringify(long)), encoding: "lzma" }],
@@ -113,29 +117,32 @@ describe("SessionCompressed", () => {
     ["no JSON inside", packed("hello")],
     ["no item inside", packed("[]")]
   ]
-  it.effect.each(damaged)("says where an item is that is %s, and skips it when asked to", ([, item]) =>
-    Effect.gen(function*() {
-      const { raw, session } = yield* open()
-      yield* raw.saveItems("a", [user("first"), item])
-      const { backend, reason } = yield* Effect.flip(session.loadItems("a"))
-      assert.strictEqual(backend, "compressed")
-      assert.deepInclude(reason, { _tag: "CorruptItem", position: 1 })
-      const logs: Array<unknown> = []
-      const logger = Logger.layer([Logger.make(({ message }) => logs.push(message))])
-      const skipping = yield* Effect.provideService(SessionCompressed.make({ onCorruptItem: "skip" }), Session, raw)
-      yield* Effect.gen(function*() {
-        assert.deepStrictEqual((yield* skipping.loadItems("a")).items, [user("first")])
-        const records = yield* Stream.runCollect(skipping.records("a"))
-        assert.deepStrictEqual(records.map((record) => record.item), [user("first")])
-      }).pipe(Effect.provide(logger))
-      assert.strictEqual(logs.length, 2)
-      assert.strictEqual((yield* Effect.flip(skipping.popItem("a"))).reason._tag, "CorruptItem")
-      assert.strictEqual(
-        (yield* Effect.flip(skipping.rewrite("a", { through: 1, items: [] }))).reason._tag,
-        "CorruptItem"
-      )
-      assert.strictEqual((yield* raw.loadItems("a")).items.length, 2)
-    }))
+  it.effect.each(damaged)(
+    "says where an item is that is %s, and skips it when asked to",
+    ([, item]) =>
+      Effect.gen(function*() {
+        const { raw, session } = yield* open()
+        yield* raw.saveItems("a", [user("first"), item])
+        const { backend, reason } = yield* Effect.flip(session.loadItems("a"))
+        assert.strictEqual(backend, "compressed")
+        assert.deepInclude(reason, { _tag: "CorruptItem", position: 1 })
+        const logs: Array<unknown> = []
+        const logger = Logger.layer([Logger.make(({ message }) => logs.push(message))])
+        const skipping = yield* Effect.provideService(SessionCompressed.make({ onCorruptItem: "skip" }), Session, raw)
+        yield* Effect.gen(function*() {
+          assert.deepStrictEqual((yield* skipping.loadItems("a")).items, [user("first")])
+          const records = yield* Stream.runCollect(skipping.records("a"))
+          assert.deepStrictEqual(records.map((record) => record.item), [user("first")])
+        }).pipe(Effect.provide(logger))
+        assert.strictEqual(logs.length, 2)
+        assert.strictEqual((yield* Effect.flip(skipping.popItem("a"))).reason._tag, "CorruptItem")
+        assert.strictEqual(
+          (yield* Effect.flip(skipping.rewrite("a", { through: 1, items: [] }))).reason._tag,
+          "CorruptItem"
+        )
+        assert.strictEqual((yield* raw.loadItems("a")).items.length, 2)
+      })
+  )
 
   it.effect("refuses limits that are no numbers, from configuration too", () =>
     Effect.gen(function*() {

@@ -59,7 +59,9 @@ describe("SessionEncrypted seals", () => {
       const { session, store } = yield* open()
       yield* session.saveItems("a", [user("canary"), user("canary")], { operationId: "op", meta: { agent: "x" } })
       const [first, second] = rowsOf(store, "a")
-      const stored = JSON.stringify([...contentOf(store).conversations.values()].map((one) => [one.rows, [...one.operations]]))
+      const stored = JSON.stringify(
+        [...contentOf(store).conversations.values()].map((one) => [one.rows, [...one.operations]])
+      )
       assert.notInclude(stored, "canary")
       assert.notInclude(stored, Buffer.from("canary").toString("base64").slice(0, 6))
       assert.deepStrictEqual(Object.keys(JSON.parse(first!.entry)), ["type", "v", "key", "item", "data"])
@@ -109,8 +111,14 @@ describe("SessionEncrypted seals", () => {
 })
 
 describe("SessionEncrypted under attack", () => {
-  const alterations: ReadonlyArray<readonly [string, (envelope: Record<string, string>, other: Record<string, string>) => unknown]> = [
-    ["a bit of the text", (one) => one["data"] = `${one["data"]!.slice(0, 30)}${one["data"]![30] === "A" ? "B" : "A"}${one["data"]!.slice(31)}`],
+  const alterations: ReadonlyArray<
+    readonly [string, (envelope: Record<string, string>, other: Record<string, string>) => unknown]
+  > = [
+    [
+      "a bit of the text",
+      (one) =>
+        one["data"] = `${one["data"]!.slice(0, 30)}${one["data"]![30] === "A" ? "B" : "A"}${one["data"]!.slice(31)}`
+    ],
     ["the tag", (one) => one["data"] = `${one["data"]!.slice(0, -6)}AAAAA=`],
     ["the nonce", (one) => one["data"] = `${one["data"]![0] === "A" ? "B" : "A"}${one["data"]!.slice(1)}`],
     ["its length", (one) => one["data"] = one["data"]!.slice(0, 24)],
@@ -195,7 +203,8 @@ describe("SessionEncrypted under attack", () => {
       const others = yield* over(raw, { keys: [k2] })
       const racing = yield* over({
         ...raw,
-        popItem: (id, options) => Effect.andThen(others.session.saveItems(id, [user("theirs")]), raw.popItem(id, options))
+        popItem: (id, options) =>
+          Effect.andThen(others.session.saveItems(id, [user("theirs")]), raw.popItem(id, options))
       })
       yield* refuses(racing.session.popItem("a"))
       assert.strictEqual((yield* raw.loadItems("a")).items.length, 2)
@@ -340,4 +349,3 @@ describe("deliberately broken encryption fails its laws", () => {
       assert.strictEqual((yield* Effect.flip(save)).reason._tag, "OperationMismatch")
     }))
 })
-

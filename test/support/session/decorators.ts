@@ -115,10 +115,7 @@ export const decorated = (stack: Stack, backend: SessionSubject): Effect.Effect<
           Context.get(Session.Session)
         )
       ),
-      capabilities: stack.reduceRight(
-        (capabilities, decorator) => ({ ...capabilities, ...decorator.capabilities }),
-        backend.capabilities
-      ),
+      capabilities: Object.assign({}, backend.capabilities, ...stack.map((one) => one.capabilities)) as Capabilities,
       faults: {
         ...backend.faults,
         ...(corruptLast === undefined ? undefined : { corruptLast: (id: string) => corruptLast(rename(id)) })

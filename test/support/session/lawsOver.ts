@@ -12,7 +12,7 @@ export const outageLaw = "While the store takes no writes they fail with Unavail
 export const subjectsOf = (name: string): { readonly memory: SessionSubject; readonly sqlite: SessionSubject } => {
   const decorator = decorators.find((one) => one.name === name)
   if (decorator === undefined) throw new Error(`no decorator ${name}`)
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const folder = Effect.runSync(Scope.provide(temporaryFolder, scope))
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
   return {

@@ -1,3 +1,4 @@
+// @effect-diagnostics nodeBuiltinImport:off
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as crypto from "node:crypto"
