@@ -119,7 +119,9 @@ const connect = Effect.fnUntraced(function*(
 ): Effect.fn.Return<database.Options["send"], SessionError.SessionErrorReason, Scope.Scope> {
   const millis = Math.max(1, Duration.toMillis(timeout))
   let isReady = false
-  const context = yield* Layer.build(NodeRedis.layer({
+  // The client's own release waits forever where the greeting has no answer, so that connecting, which has timeouts, is
+  // over before it is released.
+  const context = yield* Effect.uninterruptible(Layer.build(NodeRedis.layer({
     url: Redacted.value(url),
     // A peer that went away without a word answers no ping, and the socket is given up.
     pingInterval: millis,
@@ -128,7 +130,7 @@ const connect = Effect.fnUntraced(function*(
       socketTimeout: millis * 2,
       reconnectStrategy: (retries, cause) => isReady ? Math.min(25 * 2 ** Math.min(retries, 10), 1_000) : cause
     }
-  })).pipe(Effect.mapError((error) => toFailure(error, { server, during: "connect" }).reason))
+  }))).pipe(Effect.mapError((error) => toFailure(error, { server, during: "connect" }).reason))
   isReady = true
   const { client } = Context.get(context, NodeRedis.NodeRedis)
   // Closing waits for answers. Where none comes, what is under way is given up.

@@ -188,7 +188,15 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis"), () => {
           refusesToOpen({ url: Redacted.make(`redis://127.0.0.1:${port}`), timeout: "200 millis" }, "Unavailable")
         )
         assert.isBelow(Duration.toMillis(duration), 5_000)
-      }).pipe(Effect.scoped))
+
+        const opening = yield* Effect.forkChild(
+          Effect.scoped(open({ url: Redacted.make(`redis://127.0.0.1:${port}`), timeout: "200 millis" })),
+          { startImmediately: true }
+        )
+        yield* Effect.sleep(50)
+        const [interrupted] = yield* Effect.timed(Fiber.interrupt(opening))
+        assert.isBelow(Duration.toMillis(interrupted), 3_000)
+      }).pipe(Effect.scoped, quiet))
 
     it.live("wrong credentials, and a user who may not run scripts", () =>
       Effect.gen(function*() {
