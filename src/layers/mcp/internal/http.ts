@@ -1,4 +1,5 @@
 // @effect-diagnostics globalFetch:off
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -14,7 +15,7 @@ import type { JSONRPCMessage, Transport } from "./sdk.ts"
 import { load } from "./sdk.ts"
 import type { Secrets } from "./secrets.ts"
 import { make as makeSecrets } from "./secrets.ts"
-import { later } from "./time.ts"
+import { later, pause } from "./time.ts"
 
 /**
  * @category options
@@ -172,6 +173,9 @@ const hasId = Schema.decodeUnknownOption(Ids)
 /** Long enough for what came last to be read: that takes no waiting, only turns. */
 const settleMillis = 100
 
+/** A server that answers with JSON gives no sign of a request before its answer. */
+const overtakeMillis = 200
+
 const refusedUrl = (url: string | URL): URL | string => {
   if (!URL.canParse(String(url))) return "url is no address of a server, such as https://example.com/mcp"
   const parsed = new URL(url)
@@ -198,6 +202,10 @@ const making = (
 interface Waiting {
   /** The stream of its answer has given an id to go on from. */
   isResumable: boolean
+  /** The server has begun to answer, and so has seen it; or it was refused. */
+  readonly accepted: Deferred.Deferred<void>
+  /** Nobody waits for it any more. */
+  isCancelled: boolean
   /** Lets go of what its answer would come by. */
   release: () => void
 }
@@ -222,7 +230,8 @@ export const makeHttp = (
         // The transport of the package forgets a request whose stream has ended without an answer and cannot be resumed.
         const settle = (id: string | number) =>
           later(settleMillis, () => {
-            if (waiting.get(id)?.isResumable !== false) return
+            const request = waiting.get(id)
+            if (request === undefined || request.isResumable || request.isCancelled) return
             waiting.delete(id)
             transport.onmessage?.({
               jsonrpc: "2.0",
@@ -235,9 +244,12 @@ export const makeHttp = (
           const id = Option.getOrUndefined(idOf(body))?.id
           const request = id === undefined ? undefined : waiting.get(id)
           if (id === undefined || request === undefined) return send(undefined)
+          // The word of its cancellation may be there already: the server would not know what it was about.
+          if (request.isCancelled) return Promise.reject(new Error("the request was cancelled before it was sent"))
           const controller = new AbortController()
           request.release = () => controller.abort()
           return send(controller.signal).then((response) => {
+            Deferred.doneUnsafe(request.accepted, Effect.void)
             if (!response.ok || response.headers.get("content-type")?.includes("event-stream") !== true) return response
             const stream = observed(response, () => settle(id))
             // A server does not end the stream of a call that was cancelled, and the transport would resume one that broke
@@ -275,21 +287,38 @@ export const makeHttp = (
           },
           send: (message: JSONRPCMessage) => {
             if ("method" in message && "id" in message) {
-              const request: Waiting = { isResumable: false, release: () => {} }
+              const request: Waiting = {
+                accepted: Deferred.makeUnsafe(),
+                isResumable: false,
+                isCancelled: false,
+                release: () => {}
+              }
               waiting.set(message.id, request)
               return inner.send(message, {
                 onresumptiontoken: () => {
                   request.isResumable = true
                 }
-              }).catch((error) => {
-                waiting.delete(message.id)
-                throw error
-              })
+              }).then(
+                () => {
+                  if (request.isCancelled) waiting.delete(message.id)
+                },
+                (error) => {
+                  waiting.delete(message.id)
+                  throw error
+                }
+              )
             }
             const id = Option.getOrUndefined(Cancelled(message))?.params.requestId
             const request = id === undefined ? undefined : waiting.get(id)
-            if (id !== undefined) waiting.delete(id)
-            return inner.send(message).finally(() => request?.release())
+            if (request === undefined) return inner.send(message)
+            request.isCancelled = true
+            // On a socket of its own it may overtake the request, and the server would not know what it is about.
+            return Effect.runPromise(Effect.raceFirst(Deferred.await(request.accepted), pause(overtakeMillis)))
+              .then(() => inner.send(message))
+              .finally(() => {
+                request.release()
+                waiting.delete(id!)
+              })
           },
           close: () => inner.close(),
           setProtocolVersion: (version) => inner.setProtocolVersion(version)
