@@ -107,7 +107,7 @@ export const make = (client: Client, keys: Keys): Omit<Primitives, "backend"> =>
   let segmentCharacters = 0
   let hasConditions = false
 
-  const digest = (text: string): string => client.sha256(text).slice(0, 32)
+  const digest = (text: string): string => client.sha256(text).slice(0, 24)
 
   const recall = (id: string, state: State): State => {
     remember(heads, id, state, () => heads.size > maxRemembered, () => {})
