@@ -69,7 +69,9 @@ export const toFailure = (
     case "WRONGPASS":
       return unavailable("final", `${server} refused the credentials (${message}): check user and password`)
     case "NOPERM":
-      return unsupported(`The user of ${server} may not do this (${message}): allow SCRIPT LOAD, EVALSHA, EVAL and the keys`)
+      return unsupported(
+        `The user of ${server} may not do this (${message}): allow SCRIPT LOAD, EVALSHA, EVAL and the keys`
+      )
     case "WRONGTYPE":
       return fail(corrupt(`${server} has keys of another program where those of sessions should be (${message})`))
     case "OOM":
