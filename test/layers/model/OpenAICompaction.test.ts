@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as OpenAICompaction from "agent-layers/layers/model/OpenAICompaction"
+import * as SessionCompacted from "agent-layers/layers/session/SessionCompacted"
+import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import * as History from "agent-layers/services/History"
 import { assistant, functionCall, functionCallOutput, type Item, text, user } from "agent-layers/services/Item"
-import { ModelError } from "agent-layers/services/ModelError"
+import type { ModelError } from "agent-layers/services/ModelError"
+import * as Session from "agent-layers/services/Session"
 import type { Usage } from "agent-layers/services/Usage"
-import { Effect, Fiber, Redacted } from "effect"
+import { Effect, Fiber, Layer, Redacted } from "effect"
 import { inspect } from "node:util"
 import * as OpenAiPeer from "../../support/openai/OpenAiPeer.ts"
 
@@ -100,5 +103,33 @@ describe("OpenAICompaction", () => {
       yield* peer.awaitRequests(1)
       yield* Fiber.interrupt(fiber)
       yield* peer.awaitAborted(1)
+    }))
+})
+
+describe("OpenAICompaction in SessionCompacted", () => {
+  it.live("shortens a conversation when it is maintained, and keeps it where the service fails", () =>
+    Effect.gen(function*() {
+      const peer = yield* OpenAiPeer.make
+      const compact = yield* make(peer)
+      const memory = yield* SessionMemory.make()
+      const stack = SessionCompacted.layer({ compact, maxItems: 6, keepItems: 2 }).pipe(
+        Layer.provide(Layer.succeed(Session.Session, memory))
+      )
+      yield* Effect.gen(function*() {
+        const session = yield* Session.Session
+        for (let turn = 0; turn < 6; turn++) {
+          yield* session.saveItems("a", [user(`question ${turn}`), assistant(`answer ${turn} `.repeat(50))])
+        }
+        yield* peer.intercept(() => ({ status: 500, error: { message: "busy" } }))
+        yield* session.maintain("a")
+        assert.strictEqual((yield* session.loadItems("a")).items.length, 12)
+        yield* peer.intercept(() => undefined)
+        yield* session.maintain("a")
+        const { items } = yield* session.loadItems("a")
+        assert.isBelow(items.length, 12)
+        assert.isTrue(items.some((item) => item.type === "compaction"))
+        assert.isTrue(History.isValid(items))
+        assert.strictEqual(text(items.at(-2)!), "question 5")
+      }).pipe(Effect.provide(stack))
     }))
 })
