@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as ModelScripted from "../../layers/model/ModelScripted.ts"
+export * as SandboxVirtual from "../../layers/sandbox/SandboxVirtual.ts"
 export * as SessionMemory from "../../layers/session/SessionMemory.ts"
 export * as TracerMemory from "../../layers/tracer/TracerMemory.ts"
 export * as Law from "../../services/laws/Law.ts"

@@ -31,7 +31,7 @@ describe("SqlSqlite", () => {
       const bytes = Uint8Array.of(0, 255)
       const [time] = yield* sql<{ t: string; b: number; x: Uint8Array }>`SELECT ${new Date(0)} t, ${true} b, ${bytes} x`
       assert.deepStrictEqual({ ...time }, { t: "1970-01-01T00:00:00.000Z", b: 1, x: bytes })
-      assert.deepStrictEqual((yield* sql`SELECT * FROM t`).map((row) => ({ ...row })), rows)
+      assert.deepStrictEqual((yield* sql`SELECT * FROM t`).map((row) => ({ ...row })), [...rows])
       assert.deepStrictEqual(yield* sql`SELECT * FROM t`.values, [[1, "it's"], [2, null]])
       assert.deepStrictEqual(
         (yield* Stream.runCollect(sql<{ id: number }>`SELECT id FROM t`.stream)).map(({ id }) => id),

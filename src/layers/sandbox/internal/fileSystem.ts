@@ -20,6 +20,7 @@ import {
   toText,
   wrongKind
 } from "./confined.ts"
+import { matcher } from "./matcher.ts"
 
 /** The operations of a session on the files of an `Area`, in steps that yield their cost (see `run`). */
 
@@ -264,16 +265,6 @@ export function* removeTree(isAnchored: boolean, where: string): Generator<numbe
     close(top)
   }
   fs.rmdirSync(where)
-}
-
-const escape = (text: string): string => text.replaceAll(/[\\^$.+?()[\]{}|/]/g, String.raw`\$&`)
-
-/** `*` stands for any characters; case does not matter, so that `*.pem` keeps out `KEY.PEM` too. */
-const matcher = (patterns: ReadonlyArray<string>): (name: string) => boolean => {
-  if (patterns.length === 0) return () => false
-  const sources = patterns.map((pattern) => pattern.split("*").map(escape).join(".*"))
-  const expression = new RegExp(`^(?:${sources.join("|")})$`, "isu")
-  return (name) => expression.test(name)
 }
 
 /** Copies a directory of the host into the area. Links and special files are left out, and `itself`. */
