@@ -46,7 +46,11 @@ export const tool = <A, E>(name: string, effect: Effect.Effect<A, E>) =>
     () => ({ output: `from ${name}` })
   )
 
-export const agent = <A, E>(name: string, effect: Effect.Effect<A, E>, trace?: Partial<Trace>) =>
+export const agent = <A, E>(
+  name: string,
+  effect: Effect.Effect<A, E>,
+  trace?: Partial<Omit<Trace, "traceId" | "rootSpanId">>
+) =>
   Tracer.withSpan(effect, () => ({ _tag: "Agent", agent: name }) as const, undefined, {
     trace: { workflowName: name, ...trace }
   })

@@ -41,7 +41,7 @@ export interface Opened {
   /** The spans that arrived, in the order in which they were recorded. Called after a flush. */
   readonly seen: Effect.Effect<ReadonlyArray<Seen>>
   /** The traces that are over. */
-  readonly traces?: Effect.Effect<ReadonlyArray<Omit<Trace, "traceId">>> | undefined
+  readonly traces?: Effect.Effect<ReadonlyArray<Omit<Trace, "traceId" | "rootSpanId">>> | undefined
   /** How many spans were dropped for want of room. */
   readonly dropped?: Effect.Effect<number> | undefined
 }
@@ -126,7 +126,7 @@ export const span = <A, E>(
 export const trace = <A, E>(
   name: string,
   effect: Effect.Effect<A, E>,
-  fields?: Partial<Omit<Trace, "traceId">>
+  fields?: Partial<Omit<Trace, "traceId" | "rootSpanId">>
 ): Effect.Effect<A, E> =>
   Tracer.withSpan(effect, () => ({ _tag: "Agent", agent: name }) as const, undefined, {
     trace: { workflowName: name, ...fields }
