@@ -4,7 +4,7 @@
  * An agent is a value, a model is a Layer, and what is missing is in the type.
  * To see a compile error, take `Effect.provide(Model), ` away: `ModelProvider` is missing.
  */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Agent, ModelScripted, Runner } from "agent-layers"
 import { Console, Effect } from "effect"
 

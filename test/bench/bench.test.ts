@@ -164,6 +164,34 @@ describe("npm run bench", () => {
     }
   }, 60_000)
 
+  it("measures from the start of a process to the first answer, and leaves out bundles where there is no esbuild", async () => {
+    const { code, stderr, stdout } = await start([
+      "--only",
+      "start",
+      "--subjects",
+      "agent-layers,floor",
+      "--repetitions",
+      "1",
+      "--no-install",
+      "--quick",
+      "--json"
+    ]).ended
+    assert.strictEqual(code, 0, stderr)
+    const { start: { floor = {}, "agent-layers": own = {} } = {} } = JSON.parse(stdout) as Record<
+      string,
+      Record<string, Record<string, number>>
+    >
+    assert.deepStrictEqual(Object.keys(own), ["unbundled_ms"])
+    assert.isAbove(floor["unbundled_ms"] ?? Number.NaN, 5)
+    assert.isAbove(own["unbundled_ms"] ?? Number.NaN, floor["unbundled_ms"] ?? Number.NaN)
+  }, 60_000)
+
+  it("starts the agent that examples/hello.ts has", () => {
+    const imports = (path: string) =>
+      readFileSync(join(root, path), "utf8").split("\n").filter((line) => line.startsWith("import "))
+    assert.deepStrictEqual(imports("test/bench/subjects/hello/agent-layers.js"), imports("examples/hello.ts"))
+  })
+
   it("refuses what it does not know with exit code 2", async () => {
     for (const args of [["--colour"], ["--only", "turns"], ["--repetitions", "0"], ["turn"]]) {
       const { code, stderr, stdout } = await start(args).ended
@@ -179,6 +207,7 @@ describe("npm run bench", () => {
     assert.include(stdout, "--no-install")
     assert.match(stdout, /concurrent +1,000 runs of 3 turns/)
     assert.match(stdout, /history +a run on a stored conversation of 10,000 items/)
+    assert.match(stdout, /start +milliseconds from the start of a process/)
   }, 30_000)
 
   it.skipIf(process.platform !== "linux")("stops the process it measures in when it is interrupted", async () => {

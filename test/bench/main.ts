@@ -44,6 +44,8 @@ agent-layers is what is published: the JavaScript of dist, which the script buil
               over what it held before) and peak of the heap, in MB of 1,000,000 bytes
   history     a run on a stored conversation of 10,000 items, in memory and in SQLite: what an item costs once, and what a
               further turn costs against one on an empty conversation
+  start       milliseconds from the start of a process to an agent's first answer, as installed and bundled by esbuild, and
+              the size of the bundle
 
   --only LIST         workloads, comma separated: ${Object.keys(workloads).join(", ")} (default: all)
   --subjects LIST     subjects, comma separated: ${subjects.map((subject) => subject.name).join(", ")} (default: all)
@@ -137,10 +139,13 @@ const versionOf = (name: string): string | undefined => {
 const isPresent = (subject: SubjectEntry): boolean => subject.packages.every((name) => versionOf(name) !== undefined)
 
 // npm writes this file last, so that an installation that was cut off is seen as missing.
-const isInstalled = (subject: SubjectEntry): boolean =>
-  subject.packages.length === 0
+const isInstalled = (packages: ReadonlyArray<string>): boolean =>
+  packages.length === 0
   || (existsSync(here("peers/node_modules/.package-lock.json"))
-    && subject.packages.every((name) => versionOf(name) === manifest.dependencies[name]))
+    && packages.every((name) => versionOf(name) === manifest.dependencies[name]))
+
+/** What a workload needs beside its subjects. */
+const toolsOf: Readonly<Record<string, ReadonlyArray<string>>> = { start: ["esbuild"] }
 
 // The children's databases are made here, so that they are removed also when a child is killed.
 const scratch = mkdtempSync(join(tmpdir(), "agent-layers-bench-"))
@@ -234,7 +239,11 @@ const measure = async (
 }
 
 const main = async (options: Options): Promise<void> => {
-  if (options.install && options.subjects.some((subject) => !isInstalled(subject))) {
+  const wanted = [
+    ...options.subjects.map((subject) => subject.packages),
+    ...options.workloads.map((workload) => toolsOf[workload] ?? [])
+  ]
+  if (options.install && !wanted.every(isInstalled)) {
     await install()
   }
   const present = options.subjects.filter(isPresent)

@@ -27,7 +27,7 @@ const metricsOf = (results: WorkloadResults): ReadonlyArray<string> => {
 const valuesOf = (results: WorkloadResults, subject: string, metric: string): ReadonlyArray<number> =>
   results.repetitions.flatMap((repetition) => repetition.get(subject)?.[metric] ?? [])
 
-const costSuffixes = /_(?:us|ms|mb)$/
+const costSuffixes = /_(?:us|ms|mb|kb)$/
 
 /**
  * The cost of a subject against the reference within each repetition: above 1 the subject is slower or needs more

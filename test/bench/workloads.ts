@@ -2,6 +2,11 @@
 // What every subject does, and how it is timed. The fakes of all subjects do the same work, no more than their SDK's model
 // interface asks for: a fresh object for each answer, prebuilt texts, no clock, no random ids.
 
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
@@ -12,6 +17,9 @@ export const question = "What is in the drawer?"
 export const answer = "A key."
 
 export const lookup = (key: string): string => `value of ${key}`
+
+/** What the programs of `start` print. */
+const helloAnswer = "A Layer is a recipe for a service."
 
 export const deltaText = "tok "
 
@@ -93,6 +101,8 @@ export interface Subject {
   readonly stream: (options: StreamOptions) => Promise<Prepared | undefined>
   readonly concurrent: (options: ConcurrentOptions) => Promise<Prepared | undefined>
   readonly history: (options: HistoryOptions) => Promise<PreparedHistory | undefined>
+  /** A program that prints one answer of an agent, relative to this folder. */
+  readonly hello: string
 }
 
 /** Fails a run that skipped work: a benchmark of work not done is worse than none. */
@@ -255,8 +265,89 @@ export const workloads: Readonly<Record<string, Workload>> = {
         [`${variant}_turn_growth`]: median(stored.turn) / median(empty.turn)
       }
     }
+  },
+  start: {
+    title: "start: milliseconds from the start of a process to the first answer of an agent, Node's own start included\n"
+      + "       unbundled: with the packages as they are installed; bundled: as one file that esbuild made, minified, for Node;\n"
+      + "       kb: its size, in KB of 1,000 bytes",
+    variants: ["unbundled", "bundled"],
+    measure: async ({ hello }, variant, timing) => {
+      const program = fileURLToPath(new URL(hello, import.meta.url))
+      if (variant === "unbundled") {
+        return { unbundled_ms: await medianStartMillis(program, timing) }
+      }
+      const folder = mkdtempSync(join(tmpdir(), "agent-layers-hello-"))
+      try {
+        const outfile = join(folder, "hello.mjs")
+        return await bundle(program, outfile)
+          ? { bundled_ms: await medianStartMillis(outfile, timing), bundled_kb: statSync(outfile).size / 1_000 }
+          : {}
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }
   }
 }
+
+// A bundle of ES modules that holds CommonJS, as those of some peers do, has no `require` of its own.
+const banner = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`
+
+/** Whether it could be made: esbuild is installed with the peers. */
+async function bundle(program: string, outfile: string): Promise<boolean> {
+  const esbuild = new URL("./peers/node_modules/esbuild/lib/main.js", import.meta.url)
+  if (!existsSync(esbuild)) {
+    return false
+  }
+  const { build } = await import(esbuild.href) as {
+    readonly build: (options: Readonly<Record<string, unknown>>) => Promise<unknown>
+  }
+  const conditions = process.execArgv.flatMap((argument) => /^--conditions=(.+)/.exec(argument)?.[1] ?? [])
+  await build({
+    entryPoints: [program],
+    outfile,
+    bundle: true,
+    minify: true,
+    platform: "node",
+    target: `node${process.versions.node}`,
+    format: "esm",
+    banner: { js: banner },
+    conditions,
+    logLevel: "error"
+  })
+  return true
+}
+
+const medianStartMillis = async (program: string, timing: Timing): Promise<number> => {
+  const samples: Array<number> = []
+  await startMillis(program)
+  const start = performance.now()
+  while (samples.length < 3 || performance.now() - start < 5 * timing.measureMillis) {
+    samples.push(await startMillis(program))
+  }
+  return median(samples)
+}
+
+const startMillis = (program: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    // What was compiled before is what a program that starts for the first time does not have.
+    const { NODE_COMPILE_CACHE: _, ...env } = process.env
+    const start = performance.now()
+    const child = spawn(process.execPath, [...process.execArgv, program], { env, stdio: ["ignore", "pipe", 2] })
+    let answeredAfter: number | undefined
+    let printed = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      answeredAfter ??= performance.now() - start
+      printed += text
+    })
+    child.once("error", reject)
+    child.once("close", (code) => {
+      if (code === 0 && printed === `${helloAnswer}\n` && answeredAfter !== undefined) {
+        resolve(answeredAfter)
+      } else {
+        reject(new Error(`${program} ended with ${code} and printed: ${printed}`))
+      }
+    })
+  })
 
 const bytesPerMegabyte = 1_000_000
 

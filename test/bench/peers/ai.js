@@ -35,6 +35,7 @@ const notUsed = () => {
 
 /** @type {import("../workloads.ts").Subject} */
 export const subject = {
+  hello: "peers/hello/ai.js",
   turn: async ({ toolCalls, traced }) => {
     const exporter = new InMemorySpanExporter()
     const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })

@@ -31,6 +31,7 @@ const ignore = () => Promise.resolve()
 
 /** @type {import("../workloads.ts").Subject} */
 export const subject = {
+  hello: "peers/hello/openai-agents.js",
   turn: async ({ toolCalls, traced }) => {
     const spans = []
     setTraceProcessors([{

@@ -57,6 +57,7 @@ const Lookup = Tool.make(toolName, {
 const toolkit = Toolkit.make(Lookup)
 
 export const subject: Subject = {
+  hello: "subjects/hello/agent-layers.js",
   turn: async ({ toolCalls, traced }) => {
     let asked = 0
     let called = 0

@@ -22,6 +22,7 @@ type Item =
 const isOutput = (item: Item): boolean => item.type === "function_call_output"
 
 export const subject: Subject = {
+  hello: "subjects/hello/floor.js",
   turn: async ({ toolCalls, traced }) => {
     if (traced) {
       return undefined
