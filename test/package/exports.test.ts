@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import { modules, readManifest, sourceFiles } from "../support/packageExports.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -85,14 +85,17 @@ describe("importing", () => {
   )
   const light = open.filter(({ source }) => source.startsWith("src/services/") || source === "src/index.ts")
 
-  // In the child: whatever the modules load, print, listen to or keep open shows in its answer.
-  const script = `import { registerHooks } from "node:module"
+  // In the child: the packages that anything is loaded from.
+  const recordLoaded = `import { registerHooks } from "node:module"
     const loaded = new Set()
     registerHooks({ load: (url, context, next) => {
       const found = /.*\\/node_modules\\/((?:@[^/]+\\/)?[^/]+)\\//.exec(url)
       if (found !== null) loaded.add(found[1])
       return next(url, context)
-    } })
+    } })`
+
+  // In the child: whatever the modules load, print, listen to or keep open shows in its answer.
+  const script = `${recordLoaded}
     const globals = Object.getOwnPropertyNames(globalThis).length
     const environment = JSON.stringify(process.env)
     const listeners = JSON.stringify(process.eventNames().map(String))
@@ -123,7 +126,27 @@ describe("importing", () => {
     assert.deepStrictEqual(found.resources, [])
   })
 
-  it("the check above sees a client that is loaded, and a global that is set", () => {
+  it("the root and running an agent loads effect, and no client of a backend", () => {
+    const hello = pathToFileURL(path.join(root, "examples", "hello.ts")).href
+    const { status, stderr, stdout } = node(
+      `${recordLoaded}
+      process.on("exit", () => console.log(JSON.stringify([...loaded].sort())))
+      await import("agent-layers")
+      await import(process.argv[1])`,
+      [hello]
+    )
+    assert.strictEqual(status, 0, stderr)
+    const lines = stdout.trim().split("\n")
+    assert.strictEqual(lines[0], "A Layer is a recipe for a service.")
+    // Not redis, pg, openai, the MCP SDK, OpenTelemetry, nor the AWS SDK: nothing but effect.
+    assert.deepStrictEqual(JSON.parse(lines.at(-1)!), [
+      "@effect/platform-node",
+      "@effect/platform-node-shared",
+      "effect"
+    ])
+  })
+
+  it("the checks above see a client that is loaded, and a global that is set", () => {
     const folder = fs.mkdtempSync(path.join(root, "node_modules", ".agent-layers-"))
     try {
       const file = path.join(folder, "loud.mjs")
