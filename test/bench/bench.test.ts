@@ -164,7 +164,7 @@ describe("npm run bench", () => {
     }
   }, 60_000)
 
-  it("measures from the start of a process to the first answer, and leaves out bundles where there is no esbuild", async () => {
+  it("measures the time to the first answer, and bundles nothing where there is no esbuild", async () => {
     const { code, stderr, stdout } = await start([
       "--only",
       "start",

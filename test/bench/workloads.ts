@@ -267,7 +267,8 @@ export const workloads: Readonly<Record<string, Workload>> = {
     }
   },
   start: {
-    title: "start: milliseconds from the start of a process to the first answer of an agent, Node's own start included\n"
+    title:
+      "start: milliseconds from the start of a process to the first answer of an agent, Node's own start included\n"
       + "       unbundled: with the packages as they are installed; bundled: as one file that esbuild made, minified, for Node;\n"
       + "       kb: its size, in KB of 1,000 bytes",
     variants: ["unbundled", "bundled"],
