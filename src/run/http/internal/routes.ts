@@ -1,37 +1,37 @@
 /** What the routes answer. */
-import * as ByteSize from "effect/ByteSize"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
-import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import { Ids } from "../../../services/Ids.ts"
 import { isItem, type Item } from "../../../services/Item.ts"
 import { Session } from "../../../services/Session.ts"
-import type { SessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
 import { Decision } from "../../Approval.ts"
-import { claims } from "../../internal/prepare.ts"
 import * as EventLog from "./eventLog.ts"
-import { problem, problemOf, Refusal, refuse, respond } from "./problem.ts"
+import {
+  countOf,
+  isUserMessage,
+  makeAudience,
+  makeRoute,
+  noStore,
+  parameters,
+  readText,
+  reserved,
+  sseHeaders,
+  stackOf,
+  type Tenancy,
+  tenantOf
+} from "./exchange.ts"
+import { type Refusal, refuse, respond } from "./problem.ts"
 import type { Run } from "./run.ts"
 import type { Runs } from "./runs.ts"
-
-export interface Incoming {
-  readonly method: string
-  readonly url: string
-  readonly headers: Readonly<Record<string, string | undefined>>
-}
 
 export interface Settings {
   readonly agents: Readonly<Record<string, Agent.Any>>
@@ -42,13 +42,8 @@ export interface Settings {
   readonly maxPageSize: number
   readonly maxWait: Duration.Duration
   readonly heartbeat: Duration.Duration
-  readonly tenants: {
-    readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>
-    readonly services: (tenant: string) => Effect.Effect<Context.Context<any>, unknown, any>
-  } | undefined
+  readonly tenants: Tenancy | undefined
 }
-
-const isUserMessage = (item: Item): boolean => "role" in item && item["role"] === "user"
 
 const Items = Schema.Array(Schema.Unknown.check(Schema.makeFilter((u) => isItem(u) || "an item")))
 
@@ -75,37 +70,16 @@ const DecisionsBody = bodyOf(
     `{ "id": string, "argumentsHash": string, "isApproved": boolean, "reason"?: string, "always"?: boolean }`
 )
 
-const decoder = new TextDecoder("utf-8", { fatal: true })
-
-const noStore = { "cache-control": "no-store" }
-
 const json = (body: unknown, status = 200, headers: Readonly<Record<string, string>> = {}) =>
   HttpServerResponse.jsonUnsafe(body, { status, headers: { ...noStore, ...headers } })
 
-/** A count in decimal, or nothing where it is no such. */
-const countOf = (text: string): number | undefined => /^\d{1,15}$/.test(text) ? Number(text) : undefined
-
 const notFound = refuse(404, "not-found", "There is no such run.")
-
-/** Path parameters and the search part of the request's address. */
-const parameters = Effect.gen(function*() {
-  const { params } = yield* HttpRouter.RouteContext
-  const search = yield* HttpServerRequest.ParsedSearchParams
-  return {
-    id: params["id"] ?? "",
-    query: (name: string): string | undefined => {
-      const value = search[name]
-      return typeof value === "string" ? value : value?.[0]
-    }
-  }
-})
 
 export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) {
   const ids = yield* Ids
-  // A request keeps its own Scope and span; all else is as it was where the Layer was built.
-  const services = Context.omit(Scope.Scope, Tracer.ParentSpan)((yield* Effect.context<any>()) as Context.Context<any>)
-  let subscribers = 0
-  let unheard: Deferred.Deferred<void> | undefined
+  const { tenants } = settings
+  const { route, services } = yield* makeRoute(respond)
+  const audience = makeAudience(settings.maxSubscribers)
 
   const href = (...path: ReadonlyArray<string>): string =>
     [settings.prefix, ...path.map((segment) => encodeURIComponent(segment))].join("/")
@@ -131,69 +105,8 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     }
   })
 
-  const stackOf = (tenant: string | undefined): Effect.Effect<Context.Context<any>, Refusal, Scope.Scope> => {
-    if (settings.tenants === undefined || tenant === undefined) {
-      return Effect.succeed(Context.empty() as Context.Context<any>)
-    }
-    return settings.tenants.services(tenant).pipe(
-      Effect.tapError((error) => Effect.logError("The services of a tenant cannot be built", error)),
-      Effect.mapError(() =>
-        refuse(503, "tenant-unavailable", "What this needs is not available for now. Try again.", 5)
-      )
-    )
-  }
-
-  const tenantOf = Effect.gen(function*() {
-    const { headers, method, originalUrl } = yield* HttpServerRequest.HttpServerRequest
-    return settings.tenants === undefined
-      ? undefined
-      : yield* settings.tenants.of({ method, url: originalUrl, headers })
-  })
-
-  const route = <R>(
-    method: "GET" | "POST" | "DELETE",
-    path: HttpRouter.PathInput,
-    handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal | SessionError, R>
-  ) => {
-    const answered = handler.pipe(
-      Effect.tapError((error) =>
-        error._tag === "SessionError" && problemOf(error).status >= 500
-          ? Effect.logError("A conversation cannot be read", error)
-          : Effect.void
-      ),
-      Effect.catch((error) =>
-        Effect.succeed(respond(problemOf(error), error._tag === "Refusal" ? error.headers : undefined))
-      ),
-      Effect.catchCauseIf((cause) => !Cause.hasInterruptsOnly(cause), (cause) =>
-        Effect.as(
-          Effect.logError("A request could not be answered", cause),
-          respond(problem(500, "internal", "The server could not answer."))
-        )),
-      Effect.provideContext(services)
-    )
-    return HttpRouter.route(method, path, answered as Effect.Effect<HttpServerResponse.HttpServerResponse>)
-  }
-
   const readBody = Effect.fnUntraced(function*<A>({ decode, form }: Body<A>) {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    const tooLarge = refuse(413, "body-too-large", `The body may have at most ${settings.maxBodyBytes} bytes.`)
-    const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
-    if (type !== "application/json") {
-      return yield* refuse(415, "unsupported-media-type", "Send JSON, as content-type application/json.")
-    }
-    if ((countOf(request.headers["content-length"] ?? "0") ?? 0) > settings.maxBodyBytes) return yield* tooLarge
-    const bytes = yield* request.arrayBuffer.pipe(
-      Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(settings.maxBodyBytes)),
-      Effect.mapError(({ reason }) =>
-        reason._tag === "RequestParseError" && reason.reason === "BodyTooLarge"
-          ? tooLarge
-          : refuse(400, "unreadable-body", "The body could not be read to its end.")
-      )
-    )
-    const text = yield* Effect.try({
-      try: () => decoder.decode(bytes),
-      catch: () => refuse(400, "invalid-json", "The body is not UTF-8.")
-    })
+    const text = yield* readText(settings.maxBodyBytes)
     return yield* Effect.mapError(
       decode(text),
       () => refuse(400, "invalid-body", `The body is not of the form ${form}.`)
@@ -223,7 +136,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
 
   const postRun = Effect.gen(function*() {
     yield* runs.refuseIfDraining
-    const tenant = yield* tenantOf
+    const tenant = yield* tenantOf(tenants)
     const { agent: name, conversationId, input } = yield* readBody(RunBody)
     const agent = Object.hasOwn(settings.agents, name) ? settings.agents[name] : undefined
     if (agent === undefined) {
@@ -245,13 +158,13 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
       agent,
       input: input as string | ReadonlyArray<Item>,
       conversationId: conversationId ?? (yield* ids.next("conv")),
-      stack: stackOf(tenant).pipe(Effect.provideContext(services))
+      stack: stackOf(tenants, tenant).pipe(Effect.provideContext(services))
     })
     return yield* answer(run)
   })
 
   const owned = Effect.gen(function*() {
-    const tenant = yield* tenantOf
+    const tenant = yield* tenantOf(tenants)
     const { id, query } = yield* parameters
     const run = runs.find(id, tenant)
     return run === undefined ? yield* notFound : { run, query }
@@ -278,21 +191,6 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     return json(view(run), isDone ? 200 : 202)
   })
 
-  const subscribe = Effect.acquireRelease(
-    Effect.suspend(() => {
-      if (subscribers >= settings.maxSubscribers) {
-        return refuse(503, "too-many-subscribers", "As many clients are listening as this server takes. Try later.", 1)
-      }
-      subscribers++
-      return Effect.void
-    }),
-    () =>
-      Effect.sync(() => {
-        subscribers--
-        if (subscribers === 0 && unheard !== undefined) Deferred.doneUnsafe(unheard, Effect.void)
-      })
-  )
-
   const getEvents = Effect.gen(function*() {
     const { query, run } = yield* owned
     const { headers } = yield* HttpServerRequest.HttpServerRequest
@@ -307,16 +205,16 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     }
     // That is how an EventSource learns that there is nothing to come back for.
     if (run.log.isEnded && seen === run.log.last) return HttpServerResponse.empty({ status: 204, headers: noStore })
-    yield* subscribe
+    yield* audience.join
     return HttpServerResponse.stream(EventLog.follow(run.log, seen, settings.heartbeat), {
       contentType: "text/event-stream",
-      headers: { ...noStore, "x-accel-buffering": "no" }
+      headers: sseHeaders
     })
   })
 
   const session = Effect.gen(function*() {
-    const tenant = yield* tenantOf
-    const stack = yield* stackOf(tenant)
+    const tenant = yield* tenantOf(tenants)
+    const stack = yield* stackOf(tenants, tenant)
     return Option.getOrUndefined(Context.getOption(stack, Session)) ?? (yield* Session)
   })
 
@@ -334,7 +232,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     const prefix = query("prefix")
     const after = query("after")
     const found = yield* conversations({ prefix }).pipe(
-      Stream.filter(({ id }) => !id.startsWith(claims)),
+      Stream.filter(({ id }) => !id.startsWith(reserved)),
       Stream.dropWhile(({ id }) => after !== undefined && id <= after),
       Stream.take(limit + 1),
       Stream.runCollect
@@ -363,13 +261,8 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   })
 
   return {
-    subscribers: () => subscribers,
-    /** Waits until nobody listens. */
-    silence: Effect.suspend(() => {
-      if (subscribers === 0) return Effect.void
-      unheard = Deferred.makeUnsafe()
-      return Deferred.await(unheard)
-    }),
+    subscribers: audience.count,
+    silence: audience.silence,
     routes: [
       route("POST", "/runs", postRun),
       route("GET", "/runs/:id", getRun),

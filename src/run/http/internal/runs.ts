@@ -18,11 +18,10 @@ import * as Expiring from "./expiring.ts"
 import { Refusal, refuse } from "./problem.ts"
 import type { Ending, Order, Owner, Run, Stopper } from "./run.ts"
 import { askedBy, endingOf, errorOf, expired, isUntouched, stopped } from "./run.ts"
+import * as Slots from "./slots.ts"
 import * as Told from "./told.ts"
 
-export interface Limits {
-  readonly maxRuns: number
-  readonly maxRunsPerTenant: number
+export interface Limits extends Slots.Limits {
   readonly maxWaitingRuns: number
   readonly maxWaitingRunsPerTenant: number
   readonly waitFor: Duration.Duration
@@ -32,15 +31,11 @@ export interface Limits {
   readonly events: EventLog.Limits
 }
 
-const stopping = refuse(503, "stopping", "The server is stopping and takes no new runs. Try again later.", 5)
-
 export const make = Effect.fnUntraced(function*(limits: Limits) {
   const runs = new Map<string, Run>()
   const fibers = yield* FiberSet.make<void>()
   const fork = yield* FiberSet.runtime(fibers)<any>()
-  const active = new Map<string | undefined, number>()
-  let running = 0
-  let isDraining = false
+  const slots = Slots.make(limits)
 
   const retained = yield* Expiring.make<Run>(limits.retainFor, ({ id }) => runs.delete(id))
   const waiting = yield* Expiring.make<Run>(limits.waitFor, (run, now) => stop(run, expired, now))
@@ -64,7 +59,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     retire(run, now)
   }
 
-  const stopperOf = (run: Run): Stopper | undefined => run.stopper ?? (isDraining ? "shutdown" : undefined)
+  const stopperOf = (run: Run): Stopper | undefined => run.stopper ?? (slots.isClosed() ? "shutdown" : undefined)
 
   const wait = (run: Run, now: number): void => {
     run.status = "waiting"
@@ -86,22 +81,6 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       "too-many-waiting",
       "The run needs a person's approval, and as many of your runs as may wait for one. Decide about those first."
     )
-  }
-
-  const noRoom = (tenant: string | undefined): Refusal | undefined =>
-    isDraining
-      ? stopping
-      : running >= limits.maxRuns
-      ? refuse(503, "too-many-runs", "As many runs are going on as this server takes. Try again later.", 1)
-      : tenant !== undefined && (active.get(tenant) ?? 0) >= limits.maxRunsPerTenant
-      ? refuse(429, "too-many-runs", "As many of your runs are going on as you may have. Try again later.", 1)
-      : undefined
-
-  const count = (tenant: string | undefined, change: 1 | -1): void => {
-    running += change
-    const ofTenant = (active.get(tenant) ?? 0) + change
-    if (ofTenant === 0) active.delete(tenant)
-    else active.set(tenant, ofTenant)
   }
 
   const accept = (run: Run, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
@@ -146,12 +125,12 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     onEvent: (event: RunEvent<unknown>) => Effect.Effect<void, Schema.SchemaError>,
     onEnd: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   ): Fiber.Fiber<void> => {
-    count(tenant, 1)
+    slots.count(tenant, 1)
     return fork(
       Effect.flatMap(stack, (services) => Effect.provideContext(Stream.runForEach(events, onEvent), services)).pipe(
         Effect.scoped,
         Effect.onExit((exit) => {
-          count(tenant, -1)
+          slots.count(tenant, -1)
           return onEnd(Exit.isFailure(exit) ? exit.cause : Cause.empty)
         }),
         Effect.exit,
@@ -162,7 +141,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
 
   const start = (order: Order): Effect.Effect<Run, Refusal> =>
     Effect.suspend(() => {
-      const refusal = noRoom(order.tenant)
+      const refusal = slots.refusal(order.tenant)
       if (refusal !== undefined) return refusal
       const { agent, conversationId, input, name, stack, tenant } = order
       const started = Deferred.makeUnsafe<Run, Refusal>()
@@ -215,7 +194,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       const { state } = suspended
       const wrong = misfit(state, decisions)
       if (wrong !== undefined) return refuse(409, "state-mismatch", `${wrong}.`)
-      const refusal = noRoom(run.tenant)
+      const refusal = slots.refusal(run.tenant)
       if (refusal !== undefined) return refusal
       waiting.delete(run)
       run.status = "running"
@@ -261,7 +240,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     })
 
   const drain = Effect.gen(function*() {
-    isDraining = true
+    slots.close()
     // Their states are nowhere else, and decisions are not taken any more.
     for (const run of waiting.members()) yield* cancel(run, "shutdown")
     yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), limits.drainTimeout)
@@ -277,12 +256,12 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     decide,
     cancel,
     drain,
-    refuseIfDraining: Effect.suspend(() => isDraining ? stopping : Effect.void),
+    refuseIfDraining: Effect.suspend(() => slots.isClosed() ? Slots.stopping : Effect.void),
     find: (id: string, tenant: string | undefined): Run | undefined => {
       const run = runs.get(id)
       return run !== undefined && run.tenant === tenant ? run : undefined
     },
-    counts: () => ({ running, waiting: waiting.size(), retained: retained.size() })
+    counts: () => ({ running: slots.running(), waiting: waiting.size(), retained: retained.size() })
   }
 })
 
