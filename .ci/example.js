@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const folder = path.join(root, "examples")
 
 const names = fs.readdirSync(folder)
-  .filter((file) => file.endsWith(".ts"))
+  .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
   .map((file) => file.slice(0, -".ts".length))
   .sort()
 

@@ -24,7 +24,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/*.test.ts"],
     exclude: ["**/node_modules/**", "test/fixtures/**"],
     environment: "node",
     pool: "forks",

@@ -1,5 +1,7 @@
 /**
- * Two agents with a model and a session each, in one program, kept apart by wiring alone.
+ * One agent on two stacks in one program: a session and models for each tenant, kept apart by wiring alone.
+ *
+ * An agent is a value that says nothing of where it runs. Which of a stack's models answers is an option of the run.
  *
  * To see a compile error, replace `Layer.fresh(SessionMemory.layer)` by `Layer.empty`: `Session` is missing.
  */
@@ -7,48 +9,54 @@ import { NodeRuntime } from "@effect/platform-node"
 import { Agent, ModelProvider, ModelScripted, Runner, Session, SessionMemory } from "agent-layers"
 import { Console, Context, Effect, Layer } from "effect"
 
-/** Runs an agent on the stack that its Layer was built with, whatever stack its caller has. */
-const makeDesk = Effect.fnUntraced(function*(agent: Agent.Agent<string>) {
+const Clerk = Agent.make({ name: "clerk", model: "small" })
+
+/** Runs the agent on the stack that its Layer was built with, whatever stack its caller has. */
+const makeDesk = Effect.gen(function*() {
   const stack = yield* Effect.context<ModelProvider.ModelProvider | Session.Session>()
   return {
-    ask: (question: string) => Runner.run(agent, question, { conversationId: "ada" }).pipe(Effect.provideContext(stack))
+    ask: (question: string, model?: string) =>
+      Runner.run(Clerk, question, { conversationId: "ada", model }).pipe(Effect.provideContext(stack))
   }
 })
 
-type Desk = Effect.Success<ReturnType<typeof makeDesk>>
+type Desk = Effect.Success<typeof makeDesk>
 
-class Support extends Context.Service<Support, Desk>()("example/Support") {
-  static readonly layer = Layer.effect(Support, makeDesk(Agent.make({ name: "support" })))
+class North extends Context.Service<North, Desk>()("example/North") {
+  static readonly layer = Layer.effect(North, makeDesk)
 }
 
-class Sales extends Context.Service<Sales, Desk>()("example/Sales") {
-  static readonly layer = Layer.effect(Sales, makeDesk(Agent.make({ name: "sales" })))
+class South extends Context.Service<South, Desk>()("example/South") {
+  static readonly layer = Layer.effect(South, makeDesk)
 }
 
 const program = Effect.gen(function*() {
-  const support = yield* Support
-  const sales = yield* Sales
-  yield* support.ask("My kettle leaks.")
-  for (const [name, desk] of [["support", support], ["sales", sales]] as const) {
-    const { finalOutput, items } = yield* desk.ask("What did I say?")
+  const north = yield* North
+  const south = yield* South
+  yield* north.ask("My kettle leaks.")
+  for (const [name, desk] of [["north", north], ["south", south]] as const) {
+    const { finalOutput, items } = yield* desk.ask("What did I say?", "large")
     yield* Console.log(`${name}: "${finalOutput}", ${items.length} items in conversation "ada"`)
   }
 })
 
 // Layers are built once for each value: with SessionMemory.layer in both places, the desks would share one session.
-// With a key: ModelOpenAIResponses.layerConfig({ …, model: Config.succeed("gpt-5.4") }), one for each desk
-const SupportStack = Layer.merge(
-  ModelScripted.layer([ModelScripted.text("Oh no."), ModelScripted.text("That your kettle leaks.")]),
+// With a key: ModelOpenAIResponses.layerConfig({ … }), one for each desk, and names that OpenAI knows
+const NorthStack = Layer.merge(
+  ModelScripted.layer({
+    small: [ModelScripted.text("Oh no.")],
+    large: [ModelScripted.text("large of north: that your kettle leaks.")]
+  }),
   SessionMemory.layer
 )
-const SalesStack = Layer.mergeAll(
-  ModelScripted.layer([ModelScripted.text("Nothing yet.")]),
+const SouthStack = Layer.mergeAll(
+  ModelScripted.layer({ small: [], large: [ModelScripted.text("large of south: nothing yet.")] }),
   Layer.fresh(SessionMemory.layer)
 )
 
 const Desks = Layer.mergeAll(
-  Support.layer.pipe(Layer.provide(SupportStack)),
-  Sales.layer.pipe(Layer.provide(SalesStack))
+  North.layer.pipe(Layer.provide(NorthStack)),
+  South.layer.pipe(Layer.provide(SouthStack))
 )
 
 program.pipe(Effect.provide(Desks), NodeRuntime.runMain)

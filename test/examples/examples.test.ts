@@ -13,14 +13,19 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "-> Error: There is no order A-17",
     `order_status({"order":"A-71"})`,
     `-> {"status":"shipped"}`,
+    `insert({"table":"notes"`,
+    `-> {"inserted":1}`,
+    `-> Error: {"_tag":"SqlToolFailure","reason":"InvalidSql"`,
+    `-> {"columns":["text"],"rows":[["A-71 has shipped"]]}`,
+    `-> clerk will remind Ada, as asked in turn 6: {"about":"A-71","days":2}`,
     "You mean A-71: it has shipped."
   ],
   "structured-output": ["Ship it, due 2026-11-27T17:00:00.000Z, high priority", `no task in "{"title":"Hello"}"`],
   streaming: ["| A Layer waits,", "| of many parts.", "completed after", "left after 1 delta: 1 model request aborted"],
   conversation: ["I am Ada.", "Hello!", "Who am I?", "You are Ada.", "version 1, then 2"],
   "custom-layer": [
-    /^key-value: \d\d laws hold, \d+ not shown, 0 broken/,
-    /^audited over key-value: \d\d laws hold, \d+ not shown, 0 broken/m,
+    /^memory: \d\d laws hold, \d+ not shown, 0 broken/,
+    /^audited: \d\d laws hold, \d+ not shown, 0 broken/m,
     `stored 2 items in "ada"`
   ],
   tracing: [
@@ -31,6 +36,15 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     /^│ {2}└─ tool weather .*told the model of a failure$/m,
     /^└─ turn 2 .*60 in, 9 out$/m,
     "7 spans, in memory too"
+  ],
+  "custom-tracer": [
+    "greeter: 15 tokens",
+    `{"_tag":"TraceStart","trace":{"workflowName":"greeter"`,
+    `"content":"Hello, my password is (redacted)"`,
+    `{"_tag":"TraceEnd","trace":{"workflowName":"greeter"`,
+    "no-content: 15 tokens",
+    "0 spans dropped",
+    /"_tag":"Generation","provider":"scripted","model":"scripted","usage":.*"workflowName":"no-content"/
   ],
   "custom-model": [
     "In Oslo it is cold. (2 requests, 50 tokens)",
@@ -45,8 +59,15 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     `router: Unknown model: no provider is called "mars" (in "mars/rover"); there are: cloud/…, local/…`
   ],
   "two-stacks": [
-    `support: "That your kettle leaks.", 4 items in conversation "ada"`,
-    `sales: "Nothing yet.", 2 items in conversation "ada"`
+    `north: "large of north: that your kettle leaks.", 4 items in conversation "ada"`,
+    `south: "large of south: nothing yet.", 2 items in conversation "ada"`
+  ],
+  "custom-session": ["I am Ada. Hello! (version 1)", "Who am I? You are Ada. (version 2)"],
+  "custom-sandbox": [
+    "Tea was to be bought. It is.",
+    "sleep 60: exit code 124, timed out: true",
+    `{"backend":"boxes","id":"box-1","location":"boxes/box-1"}`,
+    "Resumed: notes/a.txt (8 bytes), notes/b.txt (14 bytes)"
   ],
   sandbox: [
     "the sandbox keeps commands from the network: false",
