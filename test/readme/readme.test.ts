@@ -53,7 +53,7 @@ describe("README", () => {
 
   it("lists every Layer once, and examples that import one of the row", () => {
     const layers = fs.readdirSync(path.join(root, "src", "layers"), { withFileTypes: true })
-      .filter((entry) => entry.isDirectory() && entry.name !== "sql")
+      .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => fs.readdirSync(path.join(root, "src", "layers", name)))
       .filter((file) => file.endsWith(".ts"))
       .map((file) => file.slice(0, -".ts".length))
@@ -67,7 +67,9 @@ describe("README", () => {
         const folder = example.endsWith("/main.ts") ? path.dirname(example) : undefined
         const sources = folder === undefined
           ? [example]
-          : fs.readdirSync(path.join(root, folder)).map((file) => `${folder}/${file}`)
+          : fs.readdirSync(path.join(root, folder)).filter((file) => file.endsWith(".ts")).map((file) =>
+            `${folder}/${file}`
+          )
         const text = sources.map((source) => fs.readFileSync(path.join(root, source), "utf8")).join("\n")
         assert.isTrue(
           names(cell).some((layer) => new RegExp(`^import .*\\b${layer}\\b`, "m").test(text)),
