@@ -101,7 +101,7 @@ describe("package.json", () => {
   })
 
   it("has the scripts, each preceded by the installation", () => {
-    const scripts = ["start", "test", "test:full", "check", "build", "bench", "example", "format"]
+    const scripts = ["start", "test", "test:full", "check", "build", "bench", "example", "agent-layers", "format"]
     for (const name of scripts) {
       assert.property(manifest.scripts, name)
       assert.match(manifest.scripts[`pre${name}`] ?? "", /^node \.ci\/prepare\.js/, name)

@@ -29,7 +29,7 @@ describe("README", () => {
 
   it("names commands that are scripts, and each script", () => {
     const named = new Set<string>()
-    for (const [, run, short] of read().matchAll(/\bnpm (?:run ([\w:]+)|(start|test)\b)/g)) {
+    for (const [, run, short] of read().matchAll(/\bnpm (?:run ([\w:-]+)|(start|test)\b)/g)) {
       named.add(run ?? short ?? "")
     }
     assert.deepStrictEqual(
@@ -37,7 +37,7 @@ describe("README", () => {
       Object.keys(scripts).filter((name) => !name.startsWith("pre")).sort()
     )
     assert.deepStrictEqual(
-      table("## Commands").map(([command = ""]) => /^`npm (?:run )?([\w:]+)`$/.exec(command)?.[1]).sort(),
+      table("## Commands").map(([command = ""]) => /^`npm (?:run )?([\w:-]+)`$/.exec(command)?.[1]).sort(),
       [...named].sort()
     )
   })
