@@ -132,7 +132,8 @@ const planTool = (tool: Tool.Any, options: ToolOptions<any, any, any>): PlannedT
   ...functionOf(
     tool.name,
     Tool.getDescription(tool),
-    Schema.isSchema(tool.parametersSchema) ? tool.parametersSchema as AnySchema : Tool.getJsonSchema(tool),
+    // A tool with a JSON Schema has `Schema.Unknown` beside it, which says nothing.
+    Tool.isDynamic(tool) && tool.jsonSchema !== undefined ? tool.jsonSchema : tool.parametersSchema as AnySchema,
     Tool.getStrictMode(tool) === true
   ),
   options,
