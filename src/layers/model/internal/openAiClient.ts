@@ -17,6 +17,7 @@ import {
   Unsupported
 } from "../../../services/ModelError.ts"
 import type { ModelSettings } from "../../../services/ModelProvider.ts"
+import * as Network from "../../../services/Network.ts"
 import { errorBody, errorBodyOfText, fromConnection, fromStatus } from "./openAiError.ts"
 
 export interface ServerOptions {
@@ -56,6 +57,7 @@ export const connect = Effect.fnUntraced(function*(options: ServerOptions): Effe
 
   const refused = refusedOption(key, options.baseURL)
   if (refused !== undefined) return yield* new ModelError({ provider, reason: new InvalidRequest(refused) })
+  yield* Network.check(`The model provider "${provider}"`, options.baseURL ?? "https://api.openai.com/v1")
 
   const openai = yield* Effect.tryPromise({
     try: () => import("openai"),
@@ -158,10 +160,13 @@ export const makeCalls = (server: Server, model: string) => {
   /** Makes a request and gives the response once its headers are there. */
   const call = (send: () => { readonly asResponse: () => Promise<Response> }): Effect.Effect<Response, ModelError> =>
     Clock.clockWith((clock) =>
-      Effect.tryPromise({
-        try: () => send().asResponse(),
-        catch: (cause) => fail(server.reasonOf(cause, clock.currentTimeMillisUnsafe()))
-      })
+      Effect.andThen(
+        Network.check(`The model "${model}" of "${provider}"`, server.client.baseURL),
+        Effect.tryPromise({
+          try: () => send().asResponse(),
+          catch: (cause) => fail(server.reasonOf(cause, clock.currentTimeMillisUnsafe()))
+        })
+      )
     )
 
   const readText = (response: Response): Effect.Effect<string, ModelError> =>
