@@ -76,7 +76,7 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     `read_file({"path":"largest.txt"})\n42\n`,
     "the workspace is still there: false"
   ],
-  "test-doubles": ["6 checks hold"],
+  "test-doubles": ["the server was asked, and said no", "a real model is refused", "8 checks hold"],
   server: [
     "Layers built",
     /POST \/runs: \{"answer":"One word at a time\.","conversation":"conv_[\w-]+"\}/,
@@ -118,6 +118,13 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "Service not found: agent-layers/services/Session",
     "one value over two stores: 0 and 2 items",
     "the same value in Session.wrap: 1 and 1 items"
+  ],
+  configured: [
+    `The fallback "memory" serves instead of session "redis"`,
+    "wrap[2] keys = <redacted> (environment)\nuse url = <redacted> (environment)",
+    "health: degraded",
+    "session: cached > compressed > encrypted > memory, instead of redis",
+    "Nobody at home but me. (2 items, sealed: true)"
   ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
