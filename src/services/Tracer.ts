@@ -23,6 +23,8 @@ import * as EffectTracer from "effect/Tracer"
 import * as redact from "./internal/redaction.ts"
 import { Usage } from "./Usage.ts"
 
+export type { Redaction } from "./internal/redaction.ts"
+
 const optional = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(schema)
 
 /**
@@ -299,27 +301,15 @@ export const IncludeContent: Context.Reference<boolean> = Context.Reference<bool
 )
 
 /**
- * What is taken out of everything that a span says before anybody sees it: names, content, ids, metadata, messages of
- * errors, also in the spans that a tool's handler makes for itself where one of our Layers exports them.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Redaction {
-  /** Given every text and every key, however deep; a text that is a document of JSON is looked into first. */
-  readonly text: (text: string) => string
-  /** Whether what stands under this key is left out whole, whatever it is. */
-  readonly isSecret?: ((key: string) => boolean) | undefined
-}
-
-/**
  * The redaction in force; absent by default. `TracerRedacted.layer` gives one. Where it throws, what it was to judge is
  * left out.
  *
  * @category references
  * @since 0.1.0
  */
-export const CurrentRedaction: Context.Reference<Redaction | undefined> = Context.Reference<Redaction | undefined>(
+export const CurrentRedaction: Context.Reference<redact.Redaction | undefined> = Context.Reference<
+  redact.Redaction | undefined
+>(
   "agent-layers/services/Tracer/CurrentRedaction",
   { defaultValue: () => undefined }
 )
@@ -366,12 +356,8 @@ export const addProcessor = <E = never, R = never>(
  */
 export const dropped: Effect.Effect<number> = Effect.flatMap(
   Tracer,
-  ({ processors }) =>
-    Effect.map(
-      Effect.forEach(processors, (processor) => processor.dropped ?? Effect.succeed(0)),
-      (counts) => counts.reduce((sum, count) => sum + count, 0)
-    )
-)
+  ({ processors }) => Effect.forEach(processors, (processor) => processor.dropped ?? Effect.succeed(0))
+).pipe(Effect.map((counts) => counts.reduce((sum, count) => sum + count, 0)))
 
 /**
  * Whether anybody would see a span made in this context: a processor, or an Effect tracer that was provided. False
@@ -453,11 +439,7 @@ const addLateAttributes = (span: EffectTracer.Span, data: SpanData): void => {
 const tagOf = (error: unknown): string =>
   typeof error !== "object" || error === null
     ? "Error"
-    : "_tag" in error
-    ? String(error._tag)
-    : "name" in error
-    ? String(error.name)
-    : "Error"
+    : String("_tag" in error ? error._tag : "name" in error ? error.name : "Error")
 
 const messageOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error)

@@ -17,7 +17,7 @@ import * as Scope from "effect/Scope"
 import type { TraceExporter, TraceProcessor } from "../../services/Tracer.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as batch from "./internal/batch.ts"
-import { encodeEntry } from "./internal/encode.ts"
+import { toJson } from "./internal/encode.ts"
 
 /**
  * @category options
@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function*(
     export: (entries) =>
       Effect.gen(function*() {
         let text = ""
-        for (const entry of entries) text += `${encodeEntry(entry, maxText)}\n`
+        for (const entry of entries) text += `${toJson(entry, maxText)}\n`
         const bytes = encoder.encode(text)
         current ??= yield* open
         if (current.size > 0 && current.size + bytes.length > maxFileSize) {

@@ -5,7 +5,31 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import type * as EffectTracer from "effect/Tracer"
-import type { EndedSpan, Redaction, SpanData, Trace } from "../Tracer.ts"
+
+/**
+ * What is taken out of everything that a span says before anybody sees it: names, content, ids, metadata, messages of
+ * errors, also in the spans that a tool's handler makes for itself where one of our Layers exports them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Redaction {
+  /** Given every text and every key, however deep; a text that is a document of JSON is looked into first. */
+  readonly text: (text: string) => string
+  /** Whether what stands under this key is left out whole, whatever it is. */
+  readonly isSecret?: ((key: string) => boolean) | undefined
+}
+
+interface Failure {
+  readonly tag: string
+  readonly message: string
+}
+
+interface Workflow {
+  readonly workflowName: string
+  readonly groupId?: string
+  readonly metadata?: Readonly<Record<string, string>>
+}
 
 /** @internal */
 export const leftOut = "(left out: IncludeContent is false)"
@@ -101,27 +125,44 @@ const walk = (redaction: Redaction, value: unknown, path: Array<object>, readsJs
   }
 }
 
+const known = new WeakMap<Redaction, WeakMap<object, unknown>>()
+
+/** The items of a conversation are sent to the model again in each turn, and never change: one look at each is enough. */
+const redactItems = (redaction: Redaction, items: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  let seen = known.get(redaction)
+  if (seen === undefined) known.set(redaction, seen = new WeakMap())
+  return items.map((item) => {
+    if (typeof item !== "object" || item === null) return walk(redaction, item, [])
+    if (seen.has(item)) return seen.get(item)
+    const left = walk(redaction, item, [])
+    seen.set(item, left)
+    return left
+  })
+}
+
 /**
  * What every field says after the policy. `_tag` and numbers that a schema asks for stay.
  *
  * @internal
  */
-export const redactData = (redaction: Redaction, data: SpanData): SpanData => {
+export const redactData = <Data extends { readonly _tag: string }>(redaction: Redaction, data: Data): Data => {
   const out: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(data)) {
     out[key] = key === "_tag" || key === "usage" || typeof value === "number" || typeof value === "boolean"
       ? value
       : typeof value === "string"
       ? isSecretKey(redaction, key) ? secret : redactText(redaction, value)
+      : data._tag === "Generation" && Array.isArray(value) && !isSecretKey(redaction, key)
+      ? redactItems(redaction, value)
       : key === "tools" || key === "data" || !isSecretKey(redaction, key)
       ? walk(redaction, value, [])
       : secret
   }
-  return out as SpanData
+  return out as Data
 }
 
 /** @internal */
-export const redactTrace = (redaction: Redaction, trace: Trace): Trace => ({
+export const redactTrace = <Trace extends Workflow>(redaction: Redaction, trace: Trace): Trace => ({
   ...trace,
   workflowName: redactText(redaction, trace.workflowName),
   ...(trace.groupId === undefined ? undefined : { groupId: redactText(redaction, trace.groupId) }),
@@ -131,10 +172,7 @@ export const redactTrace = (redaction: Redaction, trace: Trace): Trace => ({
 })
 
 /** @internal */
-export const redactError = (
-  redaction: Redaction,
-  error: NonNullable<EndedSpan["error"]>
-): NonNullable<EndedSpan["error"]> => ({
+export const redactError = (redaction: Redaction, error: Failure): Failure => ({
   tag: plain(redaction, error.tag),
   message: redactText(redaction, error.message)
 })

@@ -27,7 +27,9 @@ const subject = (options: Omit<TracerJsonLines.Options, "path">, capacity: numbe
   open: (beside) =>
     Effect.gen(function*() {
       const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "agent-layers-")), "traces.jsonl")
-      const context = yield* Layer.build(Layer.merge(beside, layer({ path: file, ...options })))
+      const context = yield* Layer.build(
+        Layer.merge(beside, layer({ path: file, flushTimeout: "30 seconds", ...options }))
+      )
       return { context, ...readEntries(context, Effect.sync(() => entriesIn(file))) }
     })
 })

@@ -41,7 +41,9 @@ const subject = (
   open: (beside) =>
     Effect.gen(function*() {
       const endpoint = yield* openAiTraces.start(key)
-      const context = yield* Layer.build(Layer.merge(beside, layer({ url: endpoint.url, ...options })))
+      const context = yield* Layer.build(
+        Layer.merge(beside, layer({ url: endpoint.url, flushTimeout: "30 seconds", ...options }))
+      )
       return {
         context,
         seen: Effect.sync(() => toSeen(endpoint)),
@@ -61,7 +63,7 @@ const notShown = (subject: TracerLaws.Subject) => ({
 })
 
 const whole = subject({}, [])
-const bare = subject({ includeContent: false, maxRequestSize: 1000 }, ["content"])
+const bare = subject({ includeContent: false, maxRequestSize: 10_000 }, ["content"])
 
 describeLaws("TracerOpenAI", TracerLaws.all, whole, notShown(whole))
 describeLaws("TracerOpenAI without content, in small requests", TracerLaws.all, bare, notShown(bare))
@@ -153,7 +155,7 @@ describe("TracerOpenAI", () => {
             { _tag: "Generation", provider: "p", model: "m", input: [{ canary }], output: [canary] },
             { _tag: "Tool", name: "t", callId: "c", input: canary, output: canary }
           ] as ReadonlyArray<Tracer.SpanData>,
-          (data) => Effect.exit(Tracer.withSpan(Effect.fail(new TypeError(canary)), () => data))
+          (data) => Effect.exit(Tracer.withSpan(Effect.die(new TypeError(canary)), () => data))
         )
       ))
       const endpoint = yield* openAiTraces.start(key)

@@ -23,7 +23,9 @@ const subject = (
   open: (beside) =>
     Effect.gen(function*() {
       const collector = yield* otlp.start
-      const context = yield* Layer.build(Layer.merge(beside, layer({ url: collector.url, ...options })))
+      const context = yield* Layer.build(
+        Layer.merge(beside, layer({ url: collector.url, flushTimeout: "30 seconds", ...options }))
+      )
       return {
         context,
         seen: Effect.sync(() => {
@@ -190,7 +192,7 @@ describe("TracerOtlp", () => {
                 () => ({ output: canary })
               )
             )
-            return yield* Effect.fail(new Error(canary))
+            return yield* Effect.die(new Error(canary))
           })
         )
         yield* Effect.exit(program).pipe(

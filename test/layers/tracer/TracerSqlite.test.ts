@@ -38,7 +38,16 @@ const subject = (options: Omit<TracerSqlite.Options, "filename">, capacity: numb
     Effect.gen(function*() {
       const filename = path.join(temporary(), "traces.db")
       const context = yield* Layer.build(
-        Layer.merge(beside, TracerSqlite.layer({ filename, maxTraces: 10_000, maxAge: "36500 days", ...options }))
+        Layer.merge(
+          beside,
+          TracerSqlite.layer({
+            filename,
+            maxTraces: 10_000,
+            maxAge: "36500 days",
+            flushTimeout: "30 seconds",
+            ...options
+          })
+        )
       )
       return {
         context: context as Context.Context<never>,

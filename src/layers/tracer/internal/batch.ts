@@ -169,8 +169,7 @@ export const make = Effect.fnUntraced(function*(
     yield* some.await
     if (waiting.size === 0 && queue.length < maxBatchSize) yield* Effect.timeoutOption(due.await, interval)
     due.closeUnsafe()
-    const until = offered
-    while (settled < until) yield* exportNext
+    for (let left = Math.ceil(queue.length / maxBatchSize); left > 0; left--) yield* exportNext
     if (settled === offered) some.closeUnsafe()
   }).pipe(Effect.forever, Effect.withTracerEnabled(false))
 

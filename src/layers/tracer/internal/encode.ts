@@ -1,5 +1,3 @@
-import type { TraceEntry } from "../../../services/Tracer.ts"
-
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
 /** At most `max` characters, with a note of how many there were. */
@@ -54,9 +52,6 @@ export const toJson = (value: unknown, maxText: number): string => {
     return JSON.stringify(plain(value, maxText, [])) ?? "null"
   }
 }
-
-/** An entry as one line of JSON, which `Tracer.TraceEntry` decodes. */
-export const encodeEntry: (entry: TraceEntry, maxText: number) => string = toJson
 
 /** The same as a value. */
 export const toPlain = (value: unknown, maxText: number): unknown => plain(value, maxText, [])
