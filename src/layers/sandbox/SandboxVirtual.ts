@@ -234,16 +234,17 @@ export const makeUnsafe = (options: Options = {}): SandboxVirtual["Service"] => 
   const locationOf = (id: string) => `memory:/${id}`
 
   const workspaceOf = (id: string, files: VirtualFiles): Workspace => {
-    const look = <A>(name: Operation["name"], path: string, use: () => A): Effect.Effect<A, unknown> =>
+    // What a file operation refuses it throws, and `Sandbox.make` takes a reason from wherever it comes.
+    const look = <A>(name: Operation["name"], path: string, use: () => A): Effect.Effect<A, SandboxErrorReason> =>
       Effect.andThen(
         before(name, path),
-        Effect.try({
-          try: () => {
-            if (workspaces.get(id) === files) return use()
-            throw new FileSystemFailed({ path, description: "The workspace was removed", isTransient: false })
-          },
-          catch: (error) => error
-        })
+        Effect.suspend(() =>
+          workspaces.get(id) === files
+            ? Effect.sync(use)
+            : Effect.fail(
+              new FileSystemFailed({ path, description: "The workspace was removed", isTransient: false })
+            )
+        )
       )
     const ownFiles: Files = {
       read: (path) => decoder.decode(files.read(path, Number.MAX_SAFE_INTEGER)),

@@ -258,7 +258,11 @@ for (const name of ["SQLite", "PostgreSQL"] as const) {
         // Whoever else uses the client is not held to reading.
         yield* sql`INSERT INTO notes ${sql.insert({ title: "three" })}`
         assert.deepStrictEqual(yield* titles, ["one", "two", "three"])
-        if (!isSqlite) {
+        if (isSqlite) {
+          const held = "SELECT query_only FROM pragma_query_only"
+          assert.deepStrictEqual((yield* answer("query", { sql: held })).rows, [[1]])
+          assert.deepStrictEqual(yield* sql.unsafe(held).values, [[0]])
+        } else {
           // What a query sets is gone with it.
           yield* answer("query", { sql: "SELECT set_config('work_mem', '64kB', false)" })
           const all = yield* Effect.forEach([1, 2, 3, 4], () => sql`SELECT current_setting('work_mem') AS w`, {
