@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Inspectable from "effect/Inspectable"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
@@ -12,6 +13,20 @@ import type { Emit, Run } from "./state.ts"
 import { hook, hookContext, stepName, unusable } from "./state.ts"
 
 const schemas = () => ({ success: ModelResponse, error: ModelError.ModelError })
+
+/** A provider is anybody's code: one that throws, rejects or dies has failed, and the run with it, in a typed way. */
+const died = (run: Run, defect: unknown): ModelError.ModelError =>
+  new ModelError.ModelError({
+    provider: run.model.provider,
+    model: run.model.name,
+    reason: new ModelError.InvalidOutput({
+      description:
+        `the provider died: ${defect instanceof Error ? defect.message : Inspectable.toStringUnknown(defect, 0)}. ` +
+        "A provider fails with a ModelError",
+      isPartial: run.emit !== undefined,
+      cause: defect
+    })
+  })
 
 /** Drains the stream into the consumer, chunk by chunk, and answers with the response at its end. */
 const streamed = (
@@ -27,7 +42,10 @@ const streamed = (
       response = last.response
       return events.length === 1 ? Effect.void : emit(events.slice(0, -1) as ReadonlyArray<ModelProgress>)
     }
-    return Effect.flatMap(Stream.runForEachArray(run.model.stream(request), forward), () =>
+    const events = Stream.suspend(() => run.model.stream(request)).pipe(
+      Stream.catchDefect((defect) => Stream.fail(died(run, defect)))
+    )
+    return Effect.flatMap(Stream.runForEachArray(events, forward), () =>
       response === undefined
         ? Effect.fail(unusable(run, ModelError.InvalidOutput, "The stream ended without a completed response"))
         : Effect.succeed(response))
@@ -85,7 +103,9 @@ const requestOf = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelR
 export const callModel = Effect.fnUntraced(function*(run: Run) {
   const request = yield* requestOf(run)
   yield* hook(run, ({ onModelStart }) => onModelStart?.(hookContext(run), request))
-  const call = run.emit === undefined ? run.model.respond(request) : streamed(run, request, run.emit)
+  const call = run.emit === undefined
+    ? Effect.catchDefect(Effect.suspend(() => run.model.respond(request)), (defect) => Effect.fail(died(run, defect)))
+    : streamed(run, request, run.emit)
   const response = yield* Tracer.withSpan(
     run.journal.step(
       { runId: run.id, name: stepName(run, "model") },
