@@ -352,6 +352,36 @@ describe("Tracer", () => {
       assert.deepStrictEqual(flushed.slice(2).sort(), ["a", "b"])
     }))
 
+  it.effect("takes a processor out with its scope, and keeps those that were there", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const telling = (name: string): Tracer.TraceProcessor => ({
+        onSpanEnd: (span) =>
+          Effect.sync(() => {
+            seen.push(`${name} ${span.name}`)
+          }),
+        onTraceEnd: (trace) =>
+          Effect.sync(() => {
+            seen.push(`${name} ${trace.workflowName}`)
+          }),
+        dropped: Effect.succeed(2)
+      })
+      yield* Effect.gen(function*() {
+        const { addProcessor } = yield* Tracer.Tracer
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* addProcessor(telling("second"))
+          yield* agent(Effect.void)
+          assert.strictEqual(yield* Tracer.dropped, 4)
+        }))
+        assert.strictEqual(seen.filter((one) => one.startsWith("second")).length, 2)
+        assert.strictEqual(seen.filter((one) => one.startsWith("first")).length, 2)
+        yield* agent(Effect.void)
+        assert.strictEqual(seen.filter((one) => one.startsWith("second")).length, 2)
+        assert.strictEqual(seen.filter((one) => one.startsWith("first")).length, 4)
+        assert.strictEqual(yield* Tracer.dropped, 2)
+      }).pipe(Effect.provide(Tracer.addProcessor(telling("first"))))
+    }))
+
   it.effect("is one for all registrations of a program, in whatever order", () =>
     Effect.gen(function*() {
       const names: Array<string> = []
