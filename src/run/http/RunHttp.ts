@@ -49,7 +49,8 @@ import type * as Scope from "effect/Scope"
 import type { ModelProvider } from "../../services/ModelProvider.ts"
 import type { Session } from "../../services/Session.ts"
 import type * as Agent from "../Agent.ts"
-import { Refusal, refuse } from "./internal/problem.ts"
+import type { RequirementsOf } from "./internal/exchange.ts"
+import { refusalOf } from "./internal/problem.ts"
 import * as internal from "./internal/routes.ts"
 import * as runs from "./internal/runs.ts"
 
@@ -239,10 +240,6 @@ export class RunHttp extends Context.Service<RunHttp, {
   }>
 }>()("agent-layers/run/http/RunHttp") {}
 
-type RequirementsOf<Agents extends Readonly<Record<string, Agent.Any>>> = {
-  [Name in keyof Agents]: Agents[Name] extends Agent.Agent<infer _Output, infer _E, infer R> ? R : never
-}[keyof Agents]
-
 /**
  * Adds the routes to the `HttpRouter`, for `HttpRouter.serve` or `HttpRouter.toHttpEffect`.
  *
@@ -318,20 +315,6 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
     counts: Effect.sync(() => ({ ...started.counts(), subscribers: subscribers() }))
   }
 })
-
-const codes = {
-  401: "unauthorized",
-  403: "forbidden",
-  404: "not-found",
-  429: "too-many-requests",
-  503: "unavailable"
-} as const
-
-const refusalOf = ({ challenge, detail, status }: RequestRefused): Refusal =>
-  new Refusal({
-    problem: refuse(status, codes[status], detail).problem,
-    ...(challenge === undefined ? undefined : { headers: { "www-authenticate": challenge } })
-  })
 
 /**
  * Drains before the server stops listening: built after the server, it is closed before it.

@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Item } from "../../../services/Item.ts"
 import type { SessionError } from "../../../services/SessionError.ts"
+import type * as Agent from "../../Agent.ts"
 import { type Problem, problem, problemOf, type Refusal, refuse } from "./problem.ts"
 
 export interface Incoming {
@@ -19,6 +20,11 @@ export interface Incoming {
   readonly url: string
   readonly headers: Readonly<Record<string, string | undefined>>
 }
+
+/** What the agents of a Layer need besides a model and a session. */
+export type RequirementsOf<Agents extends Readonly<Record<string, Agent.Any>>> = {
+  [Name in keyof Agents]: Agents[Name] extends Agent.Agent<infer _Output, infer _E, infer R> ? R : never
+}[keyof Agents]
 
 export interface Tenancy {
   readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>

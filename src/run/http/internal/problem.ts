@@ -18,6 +18,8 @@ export interface Problem {
   readonly code: string
   /** Seconds. */
   readonly retryAfter?: number
+  /** The field of the body that is to blame, where clients are told. */
+  readonly param?: string
 }
 
 export class Refusal extends Data.TaggedError("Refusal")<{
@@ -55,6 +57,25 @@ export const problem = (status: number, code: string, detail: string, retryAfter
 export const refuse = (
   ...args: Parameters<typeof problem>
 ): Refusal => new Refusal({ problem: problem(...args) })
+
+const refusals = {
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not-found",
+  429: "too-many-requests",
+  503: "unavailable"
+} as const
+
+/** Of who has to say whose a request is. */
+export const refusalOf = ({ challenge, detail, status }: {
+  readonly status: keyof typeof refusals
+  readonly detail: string
+  readonly challenge?: string | undefined
+}): Refusal =>
+  new Refusal({
+    problem: problem(status, refusals[status], detail),
+    ...(challenge === undefined ? undefined : { headers: { "www-authenticate": challenge } })
+  })
 
 /** Status, code and text of a reason. */
 type Row = readonly [status: number, code: string, detail: string]

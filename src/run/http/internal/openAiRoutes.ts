@@ -1,0 +1,213 @@
+/** What the routes for clients of OpenAI answer. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import { Ids } from "../../../services/Ids.ts"
+import { Session } from "../../../services/Session.ts"
+import {
+  type Incoming,
+  makeAudience,
+  makeRoute,
+  noStore,
+  parameters,
+  readText,
+  sseHeaders,
+  stackOf,
+  type Tenancy,
+  tenantOf
+} from "./exchange.ts"
+import * as Completion from "./openAiCompletion.ts"
+import { refuseParam, respond } from "./openAiError.ts"
+import * as Input from "./openAiInput.ts"
+import * as Response from "./openAiResponse.ts"
+import type { Job, Runs } from "./openAiRuns.ts"
+import type { Showing } from "./openAiShown.ts"
+import * as Store from "./openAiStore.ts"
+import { type Refusal, refuse } from "./problem.ts"
+
+export interface Settings extends Input.Policy {
+  readonly messages: Showing["messages"] | undefined
+  readonly showToolCalls: boolean
+  readonly maxBodyBytes: number
+  readonly maxSubscribers: number
+  readonly heartbeat: Duration.Duration
+  /** Whom a key belongs to, and whether that is somebody whose responses are their own. */
+  readonly keys: {
+    readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>
+    readonly areOwners: boolean
+  } | undefined
+  readonly tenants: Tenancy | undefined
+}
+
+const json = (body: unknown) => HttpServerResponse.jsonUnsafe(body, { headers: noStore })
+
+const notFound = (what: string) => refuse(404, "not-found", `There is no such ${what}.`)
+
+interface Who {
+  readonly slot: string | undefined
+  readonly owner: string | undefined
+  readonly tenant: string | undefined
+}
+
+export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) {
+  const ids = yield* Ids
+  const { keys, tenants } = settings
+  const { route, services } = yield* makeRoute(respond)
+  const audience = makeAudience(settings.maxSubscribers)
+  const created = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+
+  const who: Effect.Effect<Who, Refusal, any> = Effect.gen(function*() {
+    const { headers, method, originalUrl } = yield* HttpServerRequest.HttpServerRequest
+    const key = keys === undefined ? undefined : yield* keys.of({ method, url: originalUrl, headers })
+    const tenant = yield* tenantOf(tenants)
+    return { tenant, slot: tenant ?? key, owner: tenant ?? (keys?.areOwners === true ? key : undefined) }
+  })
+
+  const showingOf = (order: Input.Order): Showing => ({
+    messages: settings.messages ?? (Input.isStructured(order.agent) ? "final" : "all"),
+    toolCalls: settings.showToolCalls
+  })
+
+  const answer = Effect.fnUntraced(
+    function*(id: string, job: Omit<Job, "slot" | "owner" | "stack" | "showing">, who: Who) {
+      const { stream } = job.order
+      if (stream) yield* audience.join
+      const run = yield* runs.start(id, {
+        ...job,
+        slot: who.slot,
+        owner: who.owner,
+        showing: showingOf(job.order),
+        stack: Effect.provideContext(stackOf(tenants, who.tenant), services)
+      })
+      // Of the request's scope, which closes when all is sent or the client is gone.
+      yield* Effect.addFinalizer(() => runs.leave(run))
+      if (!stream) return json(yield* Deferred.await(run.done))
+      yield* runs.begun(run)
+      return HttpServerResponse.stream(runs.follow(run, settings.heartbeat), {
+        contentType: "text/event-stream",
+        headers: sseHeaders
+      })
+    }
+  )
+
+  const postResponse = Effect.gen(function*() {
+    yield* runs.refuseIfDraining
+    const from = yield* who
+    const order = yield* Input.readResponse(settings, yield* readText(settings.maxBodyBytes))
+    const id = yield* ids.next("resp")
+    return yield* answer(id, {
+      order,
+      begin: (session) => Store.standing(session, ids, order, from.owner),
+      write: ({ conversationId, isKept }, now) =>
+        Response.make({
+          id,
+          now,
+          model: order.name,
+          instructions: order.instructions,
+          previousResponseId: order.previousResponseId,
+          conversationId,
+          store: isKept,
+          metadata: order.metadata,
+          user: order.user
+        }),
+      keep: (session, { body }, { conversationId, runId, version }) =>
+        Store.save(session, id, {
+          type: "response",
+          ...(from.owner === undefined ? undefined : { owner: from.owner }),
+          conversation_id: conversationId!,
+          run_id: runId,
+          version: version ?? 0,
+          response: body()
+        })
+    }, from)
+  })
+
+  const postCompletion = Effect.gen(function*() {
+    yield* runs.refuseIfDraining
+    const from = yield* who
+    const order = yield* Input.readCompletion(settings, yield* readText(settings.maxBodyBytes))
+    const id = yield* ids.next("chatcmpl")
+    return yield* answer(id, {
+      order,
+      begin: () => Effect.succeed({ conversationId: undefined, input: order.input, isKept: false }),
+      write: (_, now) => Completion.make({ id, now, model: order.name, includeUsage: order.includeUsage })
+    }, from)
+  })
+
+  const sessionOf = Effect.fnUntraced(function*({ tenant }: Who) {
+    const stack = yield* stackOf(tenants, tenant)
+    return Option.getOrUndefined(Context.getOption(stack, Session)) ?? (yield* Session)
+  })
+
+  const getResponse = Effect.gen(function*() {
+    const from = yield* who
+    const { id, query } = yield* parameters
+    if (query("stream") === "true") {
+      return yield* refuseParam("stream", "unsupported-parameter", "A response is streamed where it is made.")
+    }
+    const running = Store.isId(id) ? runs.find(id, from.owner)?.writer : undefined
+    if (running !== undefined) return json(running.body())
+    const stored = yield* Store.find(yield* sessionOf(from), id, from.owner)
+    return stored === undefined ? yield* notFound("response") : json(stored.response)
+  })
+
+  const deleteResponse = Effect.gen(function*() {
+    const from = yield* who
+    const { id } = yield* parameters
+    if (runs.find(id, from.owner) !== undefined) {
+      return yield* refuse(409, "response-in-progress", "The response is being made. Cancel it first.")
+    }
+    const session = yield* sessionOf(from)
+    if ((yield* Store.find(session, id, from.owner)) === undefined) return yield* notFound("response")
+    yield* Store.remove(session, id)
+    return json({ id, object: "response", deleted: true })
+  })
+
+  const cancelResponse = Effect.gen(function*() {
+    const from = yield* who
+    const { id } = yield* parameters
+    const run = Store.isId(id) ? runs.find(id, from.owner) : undefined
+    if (run?.writer === undefined) {
+      const stored = yield* Store.find(yield* sessionOf(from), id, from.owner)
+      return yield* stored === undefined
+        ? notFound("response")
+        : refuse(400, "not-in-progress", "The response is made already and cannot be cancelled.")
+    }
+    yield* runs.cancel(run)
+    return json(run.writer.body())
+  })
+
+  const modelOf = (id: string) => ({ id, object: "model", created, owned_by: "agent-layers" })
+
+  const getModels = Effect.as(
+    who,
+    json({ object: "list", data: Object.keys(settings.agents).map(modelOf) })
+  )
+
+  const getModel = Effect.gen(function*() {
+    yield* who
+    const { id } = yield* parameters
+    return Object.hasOwn(settings.agents, id)
+      ? json(modelOf(id))
+      : yield* refuseParam("model", "model-not-found", "There is no such agent.", 404)
+  })
+
+  return {
+    subscribers: audience.count,
+    silence: audience.silence,
+    routes: [
+      route("GET", "/models", getModels),
+      route("GET", "/models/:id", getModel),
+      route("POST", "/responses", postResponse),
+      route("GET", "/responses/:id", getResponse),
+      route("DELETE", "/responses/:id", deleteResponse),
+      route("POST", "/responses/:id/cancel", cancelResponse),
+      route("POST", "/chat/completions", postCompletion)
+    ]
+  }
+})
