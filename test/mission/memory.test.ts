@@ -259,7 +259,7 @@ describe("Patterns: cache, encryption, compression, multi-backend", () => {
     }))
 })
 
-describe("Errors handled gracefully: sessions", () => {
+describe("Errors handled gracefully", () => {
   for (
     const [how, load] of [
       ["throws", () => {

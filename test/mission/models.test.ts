@@ -259,7 +259,7 @@ describe("Using them", () => {
     }).pipe(Effect.provide(ModelScripted.layer({ large: [ModelScripted.text("Hello.")] }))))
 })
 
-describe("Errors handled gracefully: models", () => {
+describe("Errors handled gracefully", () => {
   for (
     const [how, respond] of [
       ["throws", () => {

@@ -42,6 +42,53 @@ const works = Effect.gen(function*() {
   assert.strictEqual(decoder.decode(yield* resumption.session.readFile("notes/c.txt")), "kept")
 })
 
+/** A client of one's own: files in a Map, and a shell that knows `echo`. */
+const shelf = (workspaces: Map<string, Map<string, Uint8Array>>, broken?: () => Effect.Effect<number, unknown>) => {
+  const open = (id: string, files: Map<string, Uint8Array>): Sandbox.Workspace => ({
+    id,
+    location: `shelf:${id}`,
+    root: "/shelf",
+    exec: ({ command }, onOutput) =>
+      broken?.() ?? Effect.sync(() => {
+        onOutput("stdout", new TextEncoder().encode(String(command).replace(/^echo /, "")))
+        return 0
+      }),
+    readFile: (name) =>
+      files.has(name)
+        ? Effect.succeed(files.get(name)!)
+        : Effect.fail(new SandboxError.NotFound({ path: name })),
+    writeFile: (name, content) => Effect.sync(() => void files.set(name, content)),
+    list: () => Effect.sync(() => [...files.keys()].map((path) => ({ path, kind: "file" as const, size: 0 }))),
+    remove: (name) => Effect.sync(() => void files.delete(name))
+  })
+  const nothing = {
+    fileSystem: false,
+    network: false,
+    environment: false,
+    processes: false,
+    memory: false,
+    cpu: false
+  }
+  return Layer.succeed(
+    Sandbox.Sandbox,
+    Sandbox.make({
+      backend: "shelf",
+      guarantees: nothing,
+      create: (isKept) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const id = String(workspaces.size)
+            const files = new Map<string, Uint8Array>()
+            workspaces.set(id, files)
+            return open(id, files)
+          }),
+          ({ id }) => Effect.sync(() => void (isKept() || workspaces.delete(id)))
+        ),
+      resume: ({ id }) => Effect.sync(() => workspaces.has(id) ? open(id, workspaces.get(id)!) : undefined)
+    })
+  )
+}
+
 describe("Custom sandbox client and session", () => {
   it.live.skipIf(!bubblewrap.available)(
     bubblewrap.title("bubblewrap: create, exec, write, resume; no command gets out"),
@@ -84,53 +131,6 @@ describe("Custom sandbox client and session", () => {
       ModelScripted.layer([ModelScripted.toolCall("shell", { command: "npm test" }), ModelScripted.text("It fails.")])
     ])))
 
-  /** A client of one's own: files in a Map, and a shell that knows `echo`. */
-  const shelf = (workspaces: Map<string, Map<string, Uint8Array>>, broken?: () => Effect.Effect<number, unknown>) => {
-    const open = (id: string, files: Map<string, Uint8Array>): Sandbox.Workspace => ({
-      id,
-      location: `shelf:${id}`,
-      root: "/shelf",
-      exec: ({ command }, onOutput) =>
-        broken?.() ?? Effect.sync(() => {
-          onOutput("stdout", new TextEncoder().encode(String(command).replace(/^echo /, "")))
-          return 0
-        }),
-      readFile: (name) =>
-        files.has(name)
-          ? Effect.succeed(files.get(name)!)
-          : Effect.fail(new SandboxError.NotFound({ path: name })),
-      writeFile: (name, content) => Effect.sync(() => void files.set(name, content)),
-      list: () => Effect.sync(() => [...files.keys()].map((path) => ({ path, kind: "file" as const, size: 0 }))),
-      remove: (name) => Effect.sync(() => void files.delete(name))
-    })
-    const nothing = {
-      fileSystem: false,
-      network: false,
-      environment: false,
-      processes: false,
-      memory: false,
-      cpu: false
-    }
-    return Layer.succeed(
-      Sandbox.Sandbox,
-      Sandbox.make({
-        backend: "shelf",
-        guarantees: nothing,
-        create: (isKept) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              const id = String(workspaces.size)
-              const files = new Map<string, Uint8Array>()
-              workspaces.set(id, files)
-              return open(id, files)
-            }),
-            ({ id }) => Effect.sync(() => void (isKept() || workspaces.delete(id)))
-          ),
-        resume: ({ id }) => Effect.sync(() => workspaces.has(id) ? open(id, workspaces.get(id)!) : undefined)
-      })
-    )
-  }
-
   it.effect("Sandbox.make: a client of one's own creates, resumes and forgets", () => {
     const workspaces = new Map<string, Map<string, Uint8Array>>()
     return Effect.gen(function*() {
@@ -148,7 +148,9 @@ describe("Custom sandbox client and session", () => {
       assert.strictEqual((yield* sandbox.resume(state))._tag, "Gone")
     }).pipe(Effect.provide(shelf(workspaces)))
   })
+})
 
+describe("Errors handled gracefully", () => {
   for (
     const [how, broken] of [
       ["throws", () => {
@@ -158,7 +160,7 @@ describe("Custom sandbox client and session", () => {
       ["dies", () => Effect.die(new Error("out of order"))]
     ] as const
   ) {
-    it.effect(`Errors handled gracefully: a client that ${how} is a SandboxError with backend, operation and cause`, () =>
+    it.effect(`sandbox: one that ${how} is a SandboxError with backend, operation and cause`, () =>
       Effect.gen(function*() {
         const session = yield* Sandbox.Sandbox.use((sandbox) => sandbox.create())
         const error = yield* Effect.flip(session.exec("echo hello"))

@@ -228,7 +228,7 @@ describe("Custom tool, schema, families", () => {
     ])))
 })
 
-describe("Errors handled gracefully: tools and MCP servers", () => {
+describe("Errors handled gracefully", () => {
   const Bomb = Toolkit.make(Tool.make("bomb", { success: Schema.String }))
   const Careless = Agent.make({ name: "careless", toolkit: Bomb })
 
