@@ -28,6 +28,8 @@ export default defineConfig({
     exclude: ["**/node_modules/**", "test/fixtures/**"],
     environment: "node",
     pool: "forks",
+    // A module is loaded once for each worker and not for each file: most of a file's time would go there.
+    isolate: false,
     maxWorkers: Math.max(2, availableParallelism() - 1),
     execArgv: ["--disable-warning=ExperimentalWarning"],
     sequence: { sequencer: QuickFirst },
