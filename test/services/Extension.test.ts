@@ -430,7 +430,7 @@ describe("configure", () => {
       })
       const registry = yield* registryOf(keyed)
       const error = yield* Effect.flip(registry.configure("session", "keyed"))
-      assert.include(error.message, "AGENT_LAYERS_SESSION_KEYED_PIN: it is not a whole number")
+      assert.include(error.message, "AGENT_LAYERS_SESSION_KEYED_PIN: the value is refused; a whole number is wanted")
       assert.notInclude(error.message, "hunter2")
     }).pipe(environment({ AGENT_LAYERS_SESSION_KEYED_PIN: "hunter2" })))
 

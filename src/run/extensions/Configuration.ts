@@ -52,24 +52,24 @@ export type Stack = string | Entry
  * @category models
  * @since 0.1.0
  */
-export interface Services {
-  readonly session?: Stack | null | undefined
+export interface Services<S = Stack> {
+  readonly session?: S | null | undefined
   /** Another word for `session`. */
-  readonly memory?: Stack | null | undefined
-  readonly model?: Stack | null | undefined
+  readonly memory?: S | null | undefined
+  readonly model?: S | null | undefined
   /** Another word for `model`. */
-  readonly model_provider?: Stack | null | undefined
-  readonly sandbox?: Stack | null | undefined
+  readonly model_provider?: S | null | undefined
+  readonly sandbox?: S | null | undefined
   /** All of them see every span. */
   readonly tracer?: Stack | ReadonlyArray<Stack> | null | undefined
   /** MCP servers by name. */
-  readonly mcp?: Readonly<Record<string, Stack | null>> | null | undefined
+  readonly mcp?: Readonly<Record<string, S | null>> | null | undefined
   readonly tool?: Stack | ReadonlyArray<Stack> | null | undefined
   /** Services by name, for those that refer to others: backups, providers of a router. */
   readonly instances?: {
-    readonly session?: Readonly<Record<string, Stack | null>> | undefined
-    readonly model?: Readonly<Record<string, Stack | null>> | undefined
-    readonly sandbox?: Readonly<Record<string, Stack | null>> | undefined
+    readonly session?: Readonly<Record<string, S | null>> | undefined
+    readonly model?: Readonly<Record<string, S | null>> | undefined
+    readonly sandbox?: Readonly<Record<string, S | null>> | undefined
   } | undefined
 }
 
@@ -83,7 +83,7 @@ export interface Config extends Services {
    * What is laid over the rest, by the value of `AGENT_LAYERS_ENV`, or else of `NODE_ENV`. Objects are merged, lists and
    * words replaced; where `use` is another, the settings of the one before are dropped.
    */
-  readonly environments?: Readonly<Record<string, Services>> | undefined
+  readonly environments?: Readonly<Record<string, Services<Stack | Partial<Entry>>>> | undefined
 }
 
 /**
@@ -250,6 +250,10 @@ const overlayOf = Effect.fnUntraced(function*(
     )
     return undefined
   }
+  for (const [name, overlay] of Object.entries(environments)) {
+    if (isPlain(overlay)) refuseKeys(overlay, serviceKeys, `environments.${name}`, wrong)
+    else wrong.push(issue(`environments.${name}`, `an object is wanted, and this is ${describe(overlay)}`))
+  }
   if (name === undefined) return undefined
   if (!Object.hasOwn(environments, name)) {
     if (asked !== undefined) {
@@ -265,12 +269,7 @@ const overlayOf = Effect.fnUntraced(function*(
     return undefined
   }
   const overlay = environments[name]
-  if (!isPlain(overlay)) {
-    wrong.push(issue(`environments.${name}`, `an object is wanted, and this is ${describe(overlay)}`))
-    return undefined
-  }
-  refuseKeys(overlay, serviceKeys, `environments.${name}`, wrong)
-  return normalized(overlay, `environments.${name}`, wrong)
+  return isPlain(overlay) ? normalized(overlay, `environments.${name}`, wrong) : undefined
 })
 
 const listed = (kind: ExtensionKind, given: unknown): ReadonlyArray<Resolved> => {
@@ -438,24 +437,39 @@ const failed = (file: string, stage: "read" | "import", description: string, cau
   })
 
 /** Where a parser stopped, without what it read there, which may be a secret. */
-const whereIn = (error: unknown): string => {
-  const text = error instanceof Error ? error.message : String(error)
-  const line = /line:? (\d+)/i.exec(text)?.[1]
-  const position = /position (\d+)/.exec(text)?.[1]
-  return line !== undefined ? ` at line ${line}` : position !== undefined ? ` at character ${position}` : ""
+const whereIn = (message: string): string => {
+  const line = /at line (\d+)/.exec(message)?.[1]
+  const offset = /at flow offset (\d+)/.exec(message)?.[1]
+  return line !== undefined ? ` at line ${line}` : offset !== undefined ? ` at character ${offset}` : ""
 }
 
 const parseJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
 
-const parse = (file: string, text: string): Effect.Effect<unknown, ExtensionError> => {
-  if (file.endsWith(".json")) {
-    return Effect.mapError(parseJson(text), (error) => failed(file, "read", `it is no JSON${whereIn(error)}`))
-  }
-  return Effect.try({
+const parseYaml = (text: string): Effect.Effect<unknown, { readonly message: string }> =>
+  Effect.try({
     try: () => Yaml.parse(text),
-    catch: (error) => failed(file, "read", `it is no YAML that can be read${whereIn(error)}`)
+    catch: (error) => ({ message: error instanceof Error ? error.message : "" })
   })
-}
+
+const parse = (file: string, text: string): Effect.Effect<unknown, ExtensionError> =>
+  file.endsWith(".json")
+    // JSON is YAML, whose parser says where it stopped.
+    ? Effect.catch(parseJson(text), () =>
+      Effect.flatMap(
+        Effect.match(parseYaml(text), {
+          onFailure: ({ message }) => whereIn(message),
+          onSuccess: () => ": names and texts stand in quotes, and after the last one there is no comma"
+        }),
+        (where) => Effect.fail(failed(file, "read", `it is no JSON${where}`))
+      ))
+    : Effect.mapError(parseYaml(text), ({ message }) =>
+      failed(
+        file,
+        "read",
+        /flow offset/.test(message)
+          ? "it is no YAML that can be read: a list or an object in brackets is not closed, or lacks a comma"
+          : `it is no YAML that can be read${whereIn(message)}`
+      ))
 
 /**
  * The configuration file of a folder, if it has one.
@@ -569,46 +583,51 @@ export const jsonSchema = (registry: ExtensionRegistry["Service"]): Effect.Effec
     for (const kind of Extension.ExtensionKind.literals) {
       const backends = all.filter((one) => one.kind === kind && !one.decorates)
       const decorators = all.filter((one) => one.kind === kind && one.decorates)
-      defs[kind] = {
+      const around: Record<string, JsonSchema> = {
+        ...(decorators.length === 0 ? undefined : {
+          wrap: {
+            type: "array",
+            description: "Decorators, the outermost first.",
+            items: { anyOf: [namesOf(decorators), ...choices(decorators, {})] }
+          }
+        }),
+        fallback: {
+          description: "The backend to use where the chosen one cannot be used.",
+          anyOf: [namesOf(backends), { $ref: `#/$defs/${kind}-choice` }]
+        },
+        required: { type: "boolean", description: "Whether a fallback is forbidden." },
+        probe: { type: "boolean", description: "Whether it is tried out when it is built." }
+      }
+      defs[kind] = { anyOf: [namesOf(backends), ...choices(backends, around)] }
+      defs[`${kind}-choice`] = { anyOf: choices(backends, {}) }
+      // An overlay may leave the backend as it is, and then nothing is known of its settings.
+      defs[`${kind}-overlay`] = {
         anyOf: [
-          namesOf(backends),
-          ...choices(backends, {
-            ...(decorators.length === 0 ? undefined : {
-              wrap: {
-                type: "array",
-                description: "Decorators, the outermost first.",
-                items: { anyOf: [namesOf(decorators), ...choices(decorators, {})] }
-              }
-            }),
-            fallback: {
-              description: "The backend to use where the chosen one cannot be used.",
-              anyOf: [namesOf(backends), { $ref: `#/$defs/${kind}-choice` }]
-            },
-            required: { type: "boolean", description: "Whether a fallback is forbidden." },
-            probe: { type: "boolean", description: "Whether it is tried out when it is built." }
-          })
+          { $ref: `#/$defs/${kind}` },
+          { type: "object", properties: { settings: { type: "object" }, ...around }, additionalProperties: false }
         ]
       }
-      defs[`${kind}-choice`] = { anyOf: choices(backends, {}) }
     }
-    const ref = (kind: KindName): JsonSchema => ({ anyOf: [{ $ref: `#/$defs/${kind}` }, { type: "null" }] })
-    const many = (kind: KindName): JsonSchema => ({
-      anyOf: [{ $ref: `#/$defs/${kind}` }, { type: "array", items: { $ref: `#/$defs/${kind}` } }, { type: "null" }]
-    })
-    const byName = (kind: KindName): JsonSchema => ({ type: "object", additionalProperties: ref(kind) })
-    const services: Record<string, JsonSchema> = {
-      session: ref("session"),
-      memory: ref("session"),
-      model: ref("model"),
-      model_provider: ref("model"),
-      sandbox: ref("sandbox"),
-      tracer: many("tracer"),
-      mcp: byName("mcp"),
-      tool: many("tool"),
-      instances: {
-        type: "object",
-        properties: Object.fromEntries(kindsWithInstances.map((kind) => [kind, byName(kind)])),
-        additionalProperties: false
+    const servicesOf = (suffix: "" | "-overlay"): Record<string, JsonSchema> => {
+      const ref = (kind: KindName): JsonSchema => ({ anyOf: [{ $ref: `#/$defs/${kind}${suffix}` }, { type: "null" }] })
+      const many = (kind: KindName): JsonSchema => ({
+        anyOf: [{ $ref: `#/$defs/${kind}` }, { type: "array", items: { $ref: `#/$defs/${kind}` } }, { type: "null" }]
+      })
+      const byName = (kind: KindName): JsonSchema => ({ type: "object", additionalProperties: ref(kind) })
+      return {
+        session: ref("session"),
+        memory: ref("session"),
+        model: ref("model"),
+        model_provider: ref("model"),
+        sandbox: ref("sandbox"),
+        tracer: many("tracer"),
+        mcp: byName("mcp"),
+        tool: many("tool"),
+        instances: {
+          type: "object",
+          properties: Object.fromEntries(kindsWithInstances.map((kind) => [kind, byName(kind)])),
+          additionalProperties: false
+        }
       }
     }
     return {
@@ -616,11 +635,11 @@ export const jsonSchema = (registry: ExtensionRegistry["Service"]): Effect.Effec
       title: "agent-layers.config",
       type: "object",
       properties: {
-        ...services,
+        ...servicesOf(""),
         $schema: { type: "string" },
         environments: {
           type: "object",
-          additionalProperties: { type: "object", properties: services, additionalProperties: false }
+          additionalProperties: { type: "object", properties: servicesOf("-overlay"), additionalProperties: false }
         }
       },
       additionalProperties: false,

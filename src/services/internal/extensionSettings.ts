@@ -129,7 +129,7 @@ const show = (setting: Setting<unknown>, value: unknown, source: Source): unknow
 
 /** What a `Config` says was wrong, without the path, which stands before it. */
 const problemOf = (setting: Setting<unknown>, error: Config.ConfigError): string => {
-  if (setting.isSecret) return `it is not ${expectedOf(setting)}`
+  if (setting.isSecret) return `the value is refused; ${expectedOf(setting)} is wanted (${setting.description})`
   const [first = ""] = error.message.split("\n")
   return `${first.replace(/^\w*Error\(?:? ?/, "").replace(/ at .*$/, "")}; ${expectedOf(setting)} is wanted`
 }
