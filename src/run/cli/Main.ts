@@ -25,15 +25,23 @@ import * as Stdio from "effect/Stdio"
 import { version } from "../../services/Extension.ts"
 import { explainMissing } from "./internal/agents.ts"
 import { chat } from "./internal/chat.ts"
+import { config, health } from "./internal/config.ts"
+import { extensions } from "./internal/extensions.ts"
 import { failed, line, OutputClosed, tell } from "./internal/failure.ts"
 import * as flags from "./internal/flags.ts"
+import { graph } from "./internal/graph.ts"
 import * as output from "./internal/output.ts"
 import { run as runOnce } from "./internal/runCommand.ts"
+import { serve } from "./internal/serve.ts"
+import { sessions } from "./internal/sessions.ts"
+import { traces } from "./internal/traces.ts"
 
 const command = Command.make("agent-layers").pipe(
   Command.withDescription("Agents on Effect: talk to them, serve them, and look after what they keep."),
   Command.withSubcommands([
-    { group: "Agents", commands: [chat, runOnce] }
+    { group: "Agents", commands: [chat, runOnce, serve, graph] },
+    { group: "What is kept", commands: [sessions, traces] },
+    { group: "What it runs on", commands: [config, extensions, health] }
   ]),
   Command.withGlobalFlags([flags.ConfigFile, flags.Overlay, flags.Json])
 )

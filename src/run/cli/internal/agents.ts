@@ -4,9 +4,12 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import * as Predicate from "effect/Predicate"
+import * as Extension from "../../../services/Extension.ts"
 import * as Agent from "../../Agent.ts"
+import * as Extensions from "../../extensions/Extensions.ts"
 import * as assistant from "./assistant.ts"
 import { failed, type Failure, misused, tell } from "./failure.ts"
+import type { Stack } from "./stack.ts"
 
 /** Agents by name, and what provides their handlers. What that requires in turn shows when it is built. */
 export interface Agents {
@@ -57,14 +60,30 @@ const load = Effect.fnUntraced(function*(file: string) {
   return yield* parse(module, file)
 })
 
-export const of = Effect.fnUntraced(function*(file: string | undefined) {
-  if (file !== undefined) return yield* load(file)
+/** The agents of a module, or the assistant with what the configuration gives it. */
+export const of = Effect.fnUntraced(function*(file: string | undefined, stack: Stack) {
+  const named = file ?? stack.agents
+  if (named !== undefined) return yield* load(named)
   const context = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
-  return {
-    agents: assistant.agents,
-    layer: Layer.provide(assistant.layer, Layer.succeedContext(context)) as Layer.Layer<never>,
+  const { registry } = stack
+  const tools = yield* registry.instances("tool")
+  const servers = yield* registry.instances("mcp")
+  const [toolkit, mcpServers] = yield* Effect.provideService(
+    Effect.all([Extensions.toolkit, Extensions.mcpServers]),
+    Extension.ExtensionRegistry,
+    registry
+  )
+  const layers = [
+    ...tools.map((instance) => registry.layer("tool", instance)),
+    ...servers.map((instance) => registry.layer("mcp", instance)),
+    Layer.provide(assistant.layer, Layer.succeedContext(context))
+  ] as ReadonlyArray<Layer.Layer<never, unknown>>
+  const agents: Agents = {
+    agents: { assistant: assistant.make(toolkit, mcpServers) },
+    layer: layers.reduce((all, layer) => Layer.merge(all, layer)),
     from: "the default assistant"
-  } satisfies Agents
+  }
+  return agents
 })
 
 /** The agent of that name, or the only one. */

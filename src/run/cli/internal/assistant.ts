@@ -4,9 +4,10 @@ import * as Toolkit from "effect/ai/Toolkit"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
+import type * as McpServer from "../../../services/McpServer.ts"
 import * as Agent from "../../Agent.ts"
 
 const ReadFailed = Schema.Struct({ message: Schema.String })
@@ -48,13 +49,18 @@ const handlers = toolkit.toLayer(Effect.gen(function*() {
   }
 }))
 
-const assistant = Agent.make({
-  name: "assistant",
-  instructions: "You are a helpful assistant in a terminal. Answer briefly, in plain text without Markdown.",
-  toolkit
-})
-
-export const agents = { assistant } as const
+/** The assistant, with the tools and the MCP servers that the configuration has. */
+export const make = (
+  configured: Toolkit.Toolkit<Record<string, Tool.Any>>,
+  mcpServers: ReadonlyArray<McpServer.Any>
+): Agent.Any =>
+  Agent.make({
+    name: "assistant",
+    instructions: "You are a helpful assistant in a terminal. Answer briefly, in plain text without Markdown.",
+    // A tool of the configuration wins over one of the same name here.
+    toolkit: Toolkit.merge(toolkit, configured) as unknown as Toolkit.Toolkit<Record<string, Tool.Any>>,
+    mcpServers
+  })
 
 export const layer: Layer.Layer<
   Layer.Success<typeof handlers>,

@@ -85,7 +85,7 @@ export const chat = Command.make(
     const output = yield* Output
     const { style } = output
     const services = yield* stack.open
-    const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents) ?? services.agents)
+    const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents), services)
     const names = Object.keys(agents.agents)
     let agent = yield* agentsOf.pick(agents, Option.getOrUndefined(options.agent) ?? names[0])
 
@@ -165,10 +165,7 @@ export const chat = Command.make(
       }
     })
 
-    const layer = Layer.provideMerge(
-      agents.layer,
-      Layer.mergeAll(services.models, services.sessions("default"), services.tracers)
-    )
+    const layer = Layer.provideMerge(agents.layer, stack.services(services))
     yield* stack.using(layer, Effect.scoped(talk))
   })
 ).pipe(

@@ -32,11 +32,15 @@ export const time = (millis: number): string =>
 export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
 
 /** Rows under their headings, columns as wide as they need. */
-export const table = (headings: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+export const table = (
+  headings: ReadonlyArray<string>,
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  indent = ""
+): string => {
   const all = [headings, ...rows.map((row) => row.map((cell) => oneLine(cell, 400)))]
   const widths = headings.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)))
   return all
-    .map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd())
+    .map((row) => `${indent}${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd())
     .join("\n")
 }
 

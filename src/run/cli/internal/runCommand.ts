@@ -51,13 +51,10 @@ export const run = Command.make(
     const said = given === "" ? (yield* piped).trim() : given
     if (said === "") return yield* misused("There is no prompt", "Write it behind `run`, or pipe it in")
     const services = yield* stack.open
-    const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents) ?? services.agents)
+    const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents), services)
     const agent = yield* agentsOf.pick(agents, Option.getOrUndefined(options.agent))
     if (!isJson) yield* output.note(output.style.dim(`model: ${services.model}`))
-    const layer = Layer.provideMerge(
-      agents.layer,
-      Layer.mergeAll(services.models, services.sessions("default"), services.tracers)
-    )
+    const layer = Layer.provideMerge(agents.layer, stack.services(services))
     const result = yield* stack.using(
       layer,
       converse(agent, said, {

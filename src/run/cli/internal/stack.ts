@@ -11,8 +11,11 @@ import type { ExtensionError } from "../../../services/ExtensionError.ts"
 import type { ModelProvider } from "../../../services/ModelProvider.ts"
 import type { Session } from "../../../services/Session.ts"
 import * as Catalogue from "../../extensions/Catalogue.ts"
+import * as Configuration from "../../extensions/Configuration.ts"
 import * as Discovery from "../../extensions/Discovery.ts"
+import * as packages from "../../extensions/internal/packages.ts"
 import { failed } from "./failure.ts"
+import * as flags from "./flags.ts"
 import * as offline from "./offline.ts"
 import { oneLine } from "./output.ts"
 
@@ -25,6 +28,12 @@ export interface Stack {
   readonly registry: Extension.ExtensionRegistry["Service"]
   /** What is wrong with packages that say that they have extensions. */
   readonly broken: Discovery.Found["broken"]
+  /** The services of the configuration, after overlays and variables. */
+  readonly resolved: ReadonlyArray<Configuration.Resolved>
+  /** The file of the configuration, if there is one. */
+  readonly file: string | undefined
+  /** The kinds that the configuration says nothing of, so that the command has chosen. */
+  readonly chosen: ReadonlySet<Extension.ExtensionKind>
   /** What answers, and what keeps, in words. */
   readonly model: string
   readonly session: string
@@ -103,23 +112,11 @@ const privateFolder = Effect.gen(function*() {
   return full
 })
 
-const describe = Effect.fnUntraced(function*(
-  registry: Extension.ExtensionRegistry["Service"],
-  kind: "session" | "model"
-) {
-  const settings = yield* registry.settings(kind)
-  const [first] = settings
-  const value = (name: string) => settings.find((setting) => setting.place === "use" && setting.name === name)?.value
-  const what = value("filename") ?? value("model") ?? value("baseURL")
-  const use = settings.find(({ place }) => place === "use")?.extension ?? first?.extension ?? "configured"
-  return what === undefined ? use : `${use}: ${oneLine(String(what), 200)}`
-})
-
 /** A registry with the extensions of this package, of the project and of the command itself. */
 export const registry = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const registry = yield* Extension.makeRegistry()
+  const registry = yield* Extension.makeRegistry({ installed: packages.installed })
   yield* Catalogue.register(registry)
   yield* registry.register(offlineModel, { origin: "agent-layers" })
   const hasProject = yield* Effect.orElseSucceed(fs.exists(path.resolve("package.json")), () => false)
@@ -127,56 +124,101 @@ export const registry = Effect.gen(function*() {
   return { registry, broken }
 })
 
-/** Everything configured, and nothing built yet. */
+/** The configuration of the command: the file that is named, or the one that is here, or none. */
+const load = Effect.gen(function*() {
+  const path = yield* Path.Path
+  const named = Option.getOrUndefined(yield* flags.ConfigFile)
+  const file = named === undefined ? yield* Configuration.find(path.resolve()) : path.resolve(named)
+  const config: Configuration.Config & { readonly agents?: unknown } = file === undefined
+    ? {}
+    : yield* Configuration.read(file)
+  if (typeof config !== "object" || config === null) return { file, config, agents: undefined }
+  const { agents, ...services } = config
+  if (agents === undefined) return { file, config: services, agents: undefined }
+  if (typeof agents !== "string" || agents === "") {
+    return yield* failed(
+      `"agents" in ${file} is not the path of a module`,
+      "Write the path of a module that exports agents, from where the configuration is"
+    )
+  }
+  return { file, config: services, agents: path.resolve(path.dirname(file ?? ""), agents) }
+})
+
+const isNamed = (config: Configuration.Config, ...keys: ReadonlyArray<keyof Configuration.Config>): boolean =>
+  keys.some((key) => config[key] !== undefined && config[key] !== null)
+
+const useOf = (entry: Configuration.Stack): string => typeof entry === "string" ? entry : entry.use
+
+const settingOf = (settings: ReadonlyArray<Extension.ShownSetting>, ...names: ReadonlyArray<string>): unknown =>
+  names.map((name) => settings.find((setting) => setting.place === "use" && setting.name === name)?.value)
+    .find((value) => value !== undefined)
+
+/** Everything configured, and nothing built yet. What is wrong with the configuration is told at once. */
 export const open = Effect.gen(function*() {
   const path = yield* Path.Path
   const { broken, registry: known } = yield* registry
-  const isConfigured = (kind: Extension.ExtensionKind) =>
-    Effect.map(known.instances(kind), (instances) => instances.includes("default"))
+  const { agents, config: given, file } = yield* load
+  const environment = Option.getOrUndefined(yield* flags.Overlay)
 
-  let model: string
-  if (yield* isConfigured("model")) model = yield* describe(known, "model")
-  else {
-    const { entry, line } = yield* defaultEntry
-    yield* known.configure("model", entry)
-    model = line
+  const config: Record<string, unknown> = { ...given }
+  const chosen = new Set<Extension.ExtensionKind>()
+  const model = isNamed(given, "model", "model_provider") ? undefined : yield* defaultEntry
+  if (model !== undefined) {
+    config["model"] = model.entry
+    chosen.add("model")
   }
+  if (!isNamed(given, "session", "memory")) {
+    chosen.add("session")
+    config["session"] = { use: "sqlite", settings: { filename: path.join(yield* privateFolder, "conversations.db") } }
+  }
+  if (!isNamed(given, "tracer")) {
+    chosen.add("tracer")
+    config["tracer"] = { use: "sqlite", settings: { filename: path.join(yield* privateFolder, "traces.db") } }
+  }
+  const resolved = yield* Configuration.apply(known, config as Configuration.Config, { environment })
 
-  if (!(yield* isConfigured("session"))) {
-    const filename = path.join(yield* privateFolder, "conversations.db")
-    yield* known.configure("session", { use: "sqlite", settings: { filename } })
-  }
-  const session = yield* describe(known, "session")
+  const describe = Effect.fnUntraced(function*(kind: "session" | "model") {
+    const entry = resolved.find((one) => one.kind === kind && one.instance === "default")?.entry
+    if (entry === undefined) return "none"
+    if (kind === "model" && model !== undefined && useOf(entry) === model.entry.use) return model.line
+    const settings = yield* known.settings(kind)
+    const what = settingOf(settings, "filename", "model", "baseURL", "bucket")
+    const wrap = typeof entry === "string" ? [] : (entry.wrap ?? []).map(useOf)
+    return `${[...wrap, useOf(entry)].join(" over ")}${what === undefined ? "" : `: ${oneLine(String(what), 200)}`}`
+  })
 
-  if ((yield* known.instances("tracer")).length === 0) {
-    const filename = path.join(yield* privateFolder, "traces.db")
-    yield* known.configure("tracer", { use: "sqlite", settings: { filename } })
-  }
   let traces: string | undefined
-  for (const instance of yield* known.instances("tracer")) {
-    const settings = yield* known.settings("tracer", instance)
-    const found = settings.find(({ extension, name, place }) =>
-      place === "use" && extension === "sqlite" && name === "filename"
-    )
-    if (traces === undefined && typeof found?.value === "string") traces = path.resolve(found.value)
+  let tracers: Layer.Layer<never, ExtensionError> = Layer.empty
+  for (const { entry, instance, kind } of resolved) {
+    if (kind !== "tracer") continue
+    tracers = Layer.merge(tracers, known.layer("tracer", instance))
+    if (traces !== undefined || useOf(entry) !== "sqlite") continue
+    const filename = settingOf(yield* known.settings("tracer", instance), "filename")
+    if (typeof filename === "string") traces = path.resolve(filename)
   }
-  const tracers = yield* known.instances("tracer")
 
-  return {
+  const stack: Stack = {
     registry: known,
     broken,
-    model,
-    session,
-    agents: undefined,
+    resolved,
+    file,
+    chosen,
+    model: yield* describe("model"),
+    session: yield* describe("session"),
+    agents,
     traces,
     models: known.layer("model"),
     sessions: (instance) => known.layer("session", instance),
-    tracers: tracers.reduce(
-      (all: Layer.Layer<never, ExtensionError>, instance) => Layer.merge(all, known.layer("tracer", instance)),
-      Layer.empty
-    )
-  } satisfies Stack as Stack
+    tracers
+  }
+  return stack
 })
+
+/** What runs need, and the tools and servers of the configuration. */
+export const services = (
+  stack: Stack
+): Layer.Layer<ModelProvider | Session, ExtensionError> =>
+  Layer.mergeAll(stack.models, stack.sessions("default"), stack.tracers)
 
 /** Runs an effect on services that are built for it, and released after it. */
 export const using = <A, E, R, Provided, EL>(
