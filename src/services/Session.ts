@@ -25,7 +25,7 @@ import type {
   SaveOptions
 } from "./internal/sessionModel.ts"
 import { prefixed as prefixedSession, refuseTenant } from "./internal/sessionPrefixed.ts"
-import { buildHere, stack } from "./internal/sessionStack.ts"
+import { stack } from "./internal/sessionStack.ts"
 import type { Item } from "./Item.ts"
 import { SessionError } from "./SessionError.ts"
 
@@ -204,9 +204,10 @@ export const wrap = <
   Layer.Error<Backend> | Layer.Error<Decorators[number]>,
   Layer.Services<Backend> | Exclude<Layer.Services<Decorators[number]>, Session>
 > =>
-  Layer.effectContext(
-    Effect.map(buildHere(stack(backend, decorators)), (context) => {
-      const session = Context.getUnsafe(context, Session)
+  // With the memo map that it is built with: `Layer.fresh` of a stack is a stack of its own, down to its backend.
+  Layer.fromBuildMemo((memoMap, scope) =>
+    Effect.map(Layer.buildWithMemoMap(stack(backend, decorators), memoMap, scope), (context) => {
+      const session = Context.getUnsafe(context as Context.Context<Session>, Session)
       return session.capabilities.sealed === true ? Context.add(context, Sealed, session) : context
     })
   ) as Layer.Layer<any, any, any>

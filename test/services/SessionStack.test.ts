@@ -86,6 +86,18 @@ describe("Session.wrap", () => {
       assert.deepStrictEqual([built(), decorators], [1, 1])
     }))
 
+  it.effect("is a stack of its own where it is made fresh, down to its backend", () =>
+    Effect.gen(function*() {
+      const { built, layer } = yield* backend
+      const Stack = Session.wrap(layer, [compressed()])
+      const use = Layer.effectDiscard(save)
+      yield* Effect.provide(
+        Effect.void,
+        Layer.merge(use.pipe(Layer.provide(Stack)), Layer.fresh(use.pipe(Layer.provide(Layer.fresh(Stack)))))
+      )
+      assert.strictEqual(built(), 2)
+    }))
+
   it.effect("without decorators is the backend", () =>
     Effect.gen(function*() {
       const { layer, stored } = yield* backend
