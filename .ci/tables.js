@@ -54,5 +54,7 @@ export const runTests = async (filters, options = {}) => {
     ...options
   })
   await vitest.close()
+  // Files end in any order; a table has the same one each time.
+  tests.sort((a, b) => a.file < b.file ? -1 : a.file > b.file ? 1 : 0)
   return { tests, errors }
 }

@@ -1,11 +1,13 @@
 /** Decorators over each other: what `Session.wrap` builds keeps the laws of sessions, or cannot be built. */
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import * as Law from "agent-layers/services/laws/Law"
+import type * as Law from "agent-layers/services/laws/Law"
 import { all, type SessionSubject } from "agent-layers/services/laws/SessionLaws"
 import { SessionError } from "agent-layers/services/SessionError"
 import { Effect, Exit, Scope } from "effect"
 import * as path from "node:path"
+import type { TestContext } from "vitest"
 import { campaign } from "../../support/campaign.ts"
+import { verify } from "../../support/laws.ts"
 import { decorated, deepStacks, isAllowed, nameOf, pairs, type Stack } from "../../support/session/decorators.ts"
 import { memorySubject, sqliteSubject, temporaryFolder } from "../../support/session/subjects.ts"
 
@@ -25,6 +27,7 @@ const large = new Set([
 ])
 
 const keepsTheLaws = (
+  test: TestContext,
   stack: Stack,
   backend: SessionSubject,
   laws: ReadonlyArray<Law.Law<SessionSubject>>,
@@ -33,7 +36,7 @@ const keepsTheLaws = (
   Effect.gen(function*() {
     const subject = yield* decorated(stack, backend)
     for (const law of laws) {
-      const outcome = yield* Law.verify(law, subject)
+      const outcome = yield* verify(test, law, subject)
       if (outcome._tag === "Broken") assert.fail(outcome.report)
       assert.strictEqual(outcome._tag, notShown.includes(law.name) ? "NotShown" : "Held", law.name)
     }
@@ -45,7 +48,7 @@ describe("every pair of decorators over memory", () => {
   for (const pair of pairs.filter(isAllowed)) {
     it.live(
       `${nameOf(pair, "memory")} keeps the laws`,
-      () => Effect.flatMap(memorySubject, (backend) => keepsTheLaws(pair, backend, chosen, [outage])),
+      (test) => Effect.flatMap(memorySubject, (backend) => keepsTheLaws(test, pair, backend, chosen, [outage])),
       60_000
     )
   }
@@ -68,12 +71,12 @@ describe("deep stacks", () => {
   for (const [index, stack] of deepStacks.entries()) {
     it.live(
       `${nameOf(stack, "memory")} keeps the laws`,
-      () => Effect.flatMap(memorySubject, (backend) => keepsTheLaws(stack, backend, all, [outage])),
+      (test) => Effect.flatMap(memorySubject, (backend) => keepsTheLaws(test, stack, backend, all, [outage])),
       60_000
     )
     it.live(
       `${nameOf(stack, "sqlite")} keeps the laws`,
-      () => keepsTheLaws(stack, sqliteSubject(path.join(folder, `${index}.db`)), all, []),
+      (test) => keepsTheLaws(test, stack, sqliteSubject(path.join(folder, `${index}.db`)), all, []),
       120_000
     )
   }
