@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os"
+import path from "node:path"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer } from "vitest/node"
@@ -31,6 +32,8 @@ export default defineConfig({
     // A module is loaded once for each worker and not for each file: most of a file's time would go there.
     isolate: false,
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Tests start many processes from these sources: what Node made of a file is kept for the next one.
+    env: { NODE_COMPILE_CACHE: path.join(root, "node_modules/.vite/compiled") },
     execArgv: ["--disable-warning=ExperimentalWarning"],
     sequence: { sequencer: QuickFirst },
     testTimeout: 30_000,
