@@ -14,7 +14,7 @@ import type { Session } from "../Session.ts"
 import type { Fields, Values } from "../Setting.ts"
 import { version } from "./version.ts"
 
-/** @internal */
+// Not stripped from the declarations: the types of extensions refer to it.
 export const TypeId = "~agent-layers/services/Extension" as const
 
 /**
@@ -360,7 +360,12 @@ export type RegistryEvent =
     readonly reason: ExtensionError
   }
 
-/** @internal */
+/**
+ * What a registry can do.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface Registry {
   /** Adds an extension until the scope closes. Fails with `Duplicate` or `InvalidExtension`. */
   readonly register: (
