@@ -16,6 +16,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Extension from "../../services/Extension.ts"
 import { ExtensionError, NotFound } from "../../services/ExtensionError.ts"
@@ -187,6 +188,22 @@ export const layerProject = <N extends AnyKey = never>(
 }
 
 /**
+ * A tool that is known at run time only. Its handler needs nothing but its Layer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnyTool = Tool.Tool<
+  string,
+  {
+    readonly parameters: typeof Schema.Unknown
+    readonly success: typeof Schema.Unknown
+    readonly failure: typeof Schema.Unknown
+    readonly failureMode: Tool.FailureMode
+  }
+>
+
+/**
  * The tools of all configured tool extensions; their handlers are in the Layer. Two tools of one name are refused by the
  * run that is given them.
  *
@@ -194,13 +211,13 @@ export const layerProject = <N extends AnyKey = never>(
  * @since 0.1.0
  */
 export const toolkit: Effect.Effect<
-  Toolkit.Toolkit<Record<string, Tool.Any>>,
+  Toolkit.Toolkit<Record<string, AnyTool>>,
   ExtensionError,
   Extension.ExtensionRegistry
 > = Effect.gen(function*() {
   const registry = yield* Extension.ExtensionRegistry
   const toolkits = yield* Effect.forEach(yield* registry.instances("tool"), (instance) => registry.toolkit(instance))
-  return Toolkit.merge(...toolkits) as unknown as Toolkit.Toolkit<Record<string, Tool.Any>>
+  return Toolkit.merge(...toolkits) as unknown as Toolkit.Toolkit<Record<string, AnyTool>>
 })
 
 /**

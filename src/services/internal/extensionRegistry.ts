@@ -42,6 +42,8 @@ interface Entry {
   extension: Any | undefined
 }
 
+const quote = (value: string | boolean): string => typeof value === "string" ? `"${value}"` : String(value)
+
 const keyOf = (kind: ExtensionKind, name: string): string => `${kind}/${name}`
 
 const byName = (a: Listed, b: Listed): number =>
@@ -131,8 +133,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         extension: title,
         reason: new InvalidExtension({
           member,
-          expected: `${JSON.stringify(candidate[member])}, as the manifest says`,
-          found: JSON.stringify(extension[member])
+          expected: `${quote(candidate[member])}, as the manifest says`,
+          found: quote(extension[member])
         })
       })
     }

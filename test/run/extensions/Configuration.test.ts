@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Configuration, Extension, ExtensionError, Extensions } from "agent-layers/extensions"
+import * as ModelScripted from "agent-layers/layers/model/ModelScripted"
+import * as Agent from "agent-layers/run/Agent"
+import * as Runner from "agent-layers/run/Runner"
 import * as McpServer from "agent-layers/services/McpServer"
 import * as ModelProvider from "agent-layers/services/ModelProvider"
 import * as Session from "agent-layers/services/Session"
-import { ConfigProvider, Effect, Layer, Logger } from "effect"
+import { ConfigProvider, Effect, Logger } from "effect"
 import * as net from "node:net"
 import * as path from "node:path"
 import { makeFolder, manifestOf, peersIn, run, sessionModule, type Told } from "./project.ts"
@@ -233,9 +236,6 @@ describe("layer", () => {
       return (yield* model.respond({ input: "hi" })).output.length
     })
     const typed: Effect.Effect<number, unknown> = Effect.provide(program, layer)
-    // @ts-expect-error there is no model in this configuration
-    const untyped: Effect.Effect<number, unknown> = Effect.provide(program, Extensions.layer({ session: "memory" }))
-    assert.isDefined(untyped)
     return Effect.gen(function*() {
       assert.strictEqual(yield* typed, 1)
     }).pipe(nothing)
@@ -267,6 +267,19 @@ describe("layer", () => {
         assert.deepStrictEqual((yield* Extensions.mcpServers).map(({ serverName }) => serverName), ["files"])
       }).pipe(Effect.provide(layer))
     }).pipe(nothing))
+
+  it.live("gives tools by name, with a workspace of the configured sandbox", () =>
+    Effect.gen(function*() {
+      const toolkit = yield* Extensions.toolkit
+      const model = ModelScripted.layer([
+        ModelScripted.toolCall("write_file", { path: "a.txt", content: "abc" }),
+        ModelScripted.toolCall("list_files", {}),
+        ModelScripted.text("done")
+      ])
+      const agent = Agent.make({ name: "clerk", toolkit })
+      const { items } = yield* Runner.run(agent, "Write a file.").pipe(Effect.provide(model))
+      assert.include(JSON.stringify(items), "a.txt 3")
+    }).pipe(Effect.provide(Extensions.layer({ sandbox: "virtual", tool: ["sandbox"] })), nothing))
 
   it.live("goes to another store where a server cannot be reached, and says so", () =>
     Effect.gen(function*() {
@@ -490,6 +503,5 @@ describe("layerProject", () => {
       const layer = Extensions.layerProject({ root: folder, needs: [Session.Session] })
       const { capabilities } = yield* Effect.provide(Session.Session, layer)
       assert.isTrue(capabilities.versions)
-      yield* Effect.void.pipe(Effect.provide(Layer.empty))
     }).pipe(environment({ AGENT_LAYERS_SESSION: "memory", AGENT_LAYERS_SESSION_WRAP: "cached" })))
 })

@@ -13,7 +13,7 @@ const answering = (state: { isUp: boolean; delay?: string }) =>
     name: "answering",
     config: {},
     layer: () => SessionMemory.layerWith({}),
-    probe: () => Effect.suspend(() => state.isUp ? Effect.sleep("20 millis") : Effect.fail(new Error("it went away")))
+    probe: () => Effect.suspend(() => state.isUp ? Effect.sleep("20 millis") : Effect.fail("it went away"))
   })
 
 const quiet = Layer.merge(ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} })), Logger.layer([]))
