@@ -25,7 +25,9 @@ import * as Stdio from "effect/Stdio"
 import { version } from "../../services/Extension.ts"
 import { explainMissing } from "./internal/agents.ts"
 import { chat } from "./internal/chat.ts"
+import { check } from "./internal/check.ts"
 import { config, health } from "./internal/config.ts"
+import { ending } from "./internal/ending.ts"
 import { extensions } from "./internal/extensions.ts"
 import { failed, line, OutputClosed, tell } from "./internal/failure.ts"
 import * as flags from "./internal/flags.ts"
@@ -41,7 +43,7 @@ const command = Command.make("agent-layers").pipe(
   Command.withSubcommands([
     { group: "Agents", commands: [chat, runOnce, serve, graph] },
     { group: "What is kept", commands: [sessions, traces] },
-    { group: "What it runs on", commands: [config, extensions, health] }
+    { group: "What it runs on", commands: [config, check, extensions, health] }
   ]),
   Command.withGlobalFlags([flags.ConfigFile, flags.Overlay, flags.Json])
 )
@@ -123,4 +125,14 @@ export const run: Effect.Effect<void, unknown> = Effect.scoped(
  * @category running
  * @since 0.1.0
  */
-export const main = (): void => NodeRuntime.runMain(run, { disableErrorReporting: true })
+export const main = (): void => {
+  let isTerminated = false
+  process.once("SIGTERM", () => {
+    isTerminated = true
+  })
+  NodeRuntime.runMain(run, {
+    disableErrorReporting: true,
+    teardown: (exit, done) =>
+      Runtime.defaultTeardown(exit, (code) => done(code === 130 && isTerminated && ending.isServer ? 0 : code))
+  })
+}

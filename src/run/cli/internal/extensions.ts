@@ -6,19 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import * as Option from "effect/Option"
 import * as Extension from "../../../services/Extension.ts"
-import { misused } from "./failure.ts"
 import * as flags from "./flags.ts"
+import { kindOf } from "./kinds.ts"
 import { Output, table } from "./output.ts"
 import * as stack from "./stack.ts"
-
-const kinds = [...Extension.ExtensionKind.literals, "memory", "model_provider"] as const
-
-const kindOf = (text: string) => {
-  const found = kinds.find((kind) => kind === text)
-  return found === undefined
-    ? Effect.fail(misused(`There is no kind "${text}" of extensions`, `There are: ${kinds.join(", ")}`))
-    : Effect.succeed(Extension.kindOf(found))
-}
 
 const list = Command.make(
   "list",

@@ -24,6 +24,7 @@ import * as Keys from "../../http/internal/openAiKeys.ts"
 import * as OpenAiHttp from "../../http/OpenAiHttp.ts"
 import * as RunHttp from "../../http/RunHttp.ts"
 import * as agentsOf from "./agents.ts"
+import { ending } from "./ending.ts"
 import { failed, misused } from "./failure.ts"
 import * as flags from "./flags.ts"
 import { count, oneLine, Output } from "./output.ts"
@@ -222,6 +223,7 @@ export const serve = Command.make(
         "routes:  /runs, /conversations, /v1/responses, /v1/chat/completions, /v1/models, /health"
       ].join("\n"))
     }
+    ending.isServer = true
     yield* Effect.addFinalizer(() =>
       isJson ? Effect.void : output.note(`stopping: up to ${options.drain} s for runs that go on`)
     )
