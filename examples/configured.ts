@@ -3,6 +3,7 @@
  * Here the configuration is a constant; `Extensions.layerProject()` reads `agent-layers.config.ts`, `.json` or `.yaml`.
  *
  * To see what is told of mistakes, write `use: "rediss"`, or put "encrypted" before "compacted".
+ * To see a compile error, replace `Effect.provide(Services)` by `Effect.provide(Layer.empty)`: `ModelProvider` is missing.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Agent, ModelScripted, Runner, Session } from "agent-layers"

@@ -4,7 +4,7 @@
  * A processor is an object with the callbacks it wants. An exporter is one function that is given batches: `TracerBatch`
  * puts a bounded queue in front of it, so that no run waits for it, and delivers what is left when the Layer closes.
  *
- * To see a compile error, let `export` fail with a string: an exporter fails with a `TracerError`, which says what to do.
+ * To see a compile error, take `Model, ` away: `ModelProvider` is missing.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Agent, ModelScripted, Runner, Tracer } from "agent-layers"

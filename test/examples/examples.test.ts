@@ -126,6 +126,21 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "session: cached > compressed > encrypted > memory, instead of redis",
     "Nobody at home but me. (2 items, sealed: true)"
   ],
+  everything: [
+    "log: A model failed, the next one is asked: ",
+    /^trace clerk +group ada$/m,
+    /tool query[^]*tool get-sum[^]*handoff clerk -> coder[^]*sandbox unconfined exec/,
+    "coder: The double of your orders is 84.",
+    /^a batch of \d\d$/m,
+    /^the collector was sent \d\d spans$/m
+  ],
+  "everything-doubles": [
+    `-> {"columns":["euros"],"rows":[[40],[2]]}`,
+    "-> It is 42.",
+    "coder: The double of your orders is 84.",
+    "the sandbox was asked for: expr 42",
+    /^invoke_agent clerk$/m
+  ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
     "came back, and heard: TextDelta TextDelta TextDelta TextDelta ItemDone Committed Completed",
@@ -157,10 +172,13 @@ describe("examples", () => {
     it(`${name} imports packages by name, and says which line to swap for a real model`, () => {
       const source = fs.readFileSync(path.join(root, "examples", `${name}.ts`), "utf8")
       for (const [, specifier] of source.matchAll(/\bfrom "([^"]+)"/g)) {
-        assert.match(specifier ?? "", /^(agent-layers|effect|@effect\/platform-node)(\/|$)|^node:http$/)
+        assert.match(
+          specifier ?? "",
+          /^(agent-layers|effect|@effect\/platform-node)(\/|$)|^node:http$|^\.\/everything\.ts$/
+        )
       }
       // Doubles are its point.
-      if (name === "test-doubles") return
+      if (name.endsWith("-doubles")) return
       assert.match(source, /\/\/ With a key.*\n(?:\/\/ .*\n)*const \w+ = (?:ModelScripted|Layer)\./)
     })
   }
