@@ -20,10 +20,13 @@ const types: Readonly<Record<number, string>> = { 403: "permission_error", 429: 
 
 const codes: Readonly<Record<number, string>> = { 401: "invalid_api_key", 429: "rate_limit_exceeded" }
 
+/** What the API has a word of its own for. */
+const words: Readonly<Record<string, string>> = { "content-filtered": "content_filter" }
+
 export const errorOf = (told: Problem): OpenAiError => ({
   message: told.detail,
   type: types[told.status] ?? (told.status < 500 ? "invalid_request_error" : "server_error"),
-  code: codes[told.status] ?? told.code.replaceAll("-", "_"),
+  code: codes[told.status] ?? words[told.code] ?? told.code.replaceAll("-", "_"),
   param: told.param ?? null
 })
 

@@ -155,10 +155,17 @@ const agentOf = (policy: Policy, name: string): Result.Result<Agent.Any, Refusal
 export const isStructured = (agent: Agent.Any): boolean =>
   Array.from(agentsOf(agent).values()).some(({ output }) => output !== undefined)
 
-const settingsOf = (settings: ModelSettings): ModelSettings | undefined => {
-  const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== null)
-  return given.length === 0 ? undefined : Object.fromEntries(given)
+/** What is given, or nothing where nothing is. */
+const given = (fields: Fields): Fields | undefined => {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)
+  return entries.length === 0 ? undefined : Object.fromEntries(entries)
 }
+
+const settingsOf = (
+  settings: {
+    readonly [Name in keyof ModelSettings]: ModelSettings[Name] | null
+  }
+): ModelSettings | undefined => given({ ...settings, reasoning: given(settings.reasoning ?? {}) })
 
 const isToolChoice = (choice: unknown): boolean =>
   choice === undefined || choice === null || choice === "auto" || choice === "none"
@@ -293,15 +300,12 @@ export const readResponse = Effect.fnUntraced(function*(policy: Policy, text: st
     input: said.items,
     instructions: instructionsOf(said),
     settings: policy.settings === "ignore" ? undefined : settingsOf({
-      temperature: body.temperature ?? undefined,
-      topP: body.top_p ?? undefined,
-      maxOutputTokens: body.max_output_tokens ?? undefined,
-      parallelToolCalls: body.parallel_tool_calls ?? undefined,
-      verbosity: body.text?.verbosity ?? undefined,
-      reasoning: body.reasoning === undefined || body.reasoning === null ? undefined : {
-        effort: body.reasoning.effort ?? undefined,
-        summary: body.reasoning.summary ?? undefined
-      }
+      temperature: body.temperature,
+      topP: body.top_p,
+      maxOutputTokens: body.max_output_tokens,
+      parallelToolCalls: body.parallel_tool_calls,
+      verbosity: body.text?.verbosity,
+      reasoning: body.reasoning as ModelSettings["reasoning"] | null
     }),
     stream: body.stream ?? false,
     metadata: body.metadata ?? {},
@@ -448,14 +452,12 @@ export const readCompletion = Effect.fnUntraced(function*(policy: Policy, text: 
     input: said.items,
     instructions: instructionsOf(said),
     settings: policy.settings === "ignore" ? undefined : settingsOf({
-      temperature: body.temperature ?? undefined,
-      topP: body.top_p ?? undefined,
-      maxOutputTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
-      parallelToolCalls: body.parallel_tool_calls ?? undefined,
-      verbosity: body.verbosity ?? undefined,
-      reasoning: body.reasoning_effort === undefined || body.reasoning_effort === null
-        ? undefined
-        : { effort: body.reasoning_effort }
+      temperature: body.temperature,
+      topP: body.top_p,
+      maxOutputTokens: body.max_completion_tokens ?? body.max_tokens,
+      parallelToolCalls: body.parallel_tool_calls,
+      verbosity: body.verbosity,
+      reasoning: { effort: body.reasoning_effort ?? undefined }
     }),
     stream: body.stream ?? false,
     metadata: body.metadata ?? {},
