@@ -1,4 +1,4 @@
-/** `.ci/run`: the tests in both forms and the checks, with no skip allowed; the first failure decides. */
+/** `.ci/run`: the tests in both forms, the mission and the checks, with no skip allowed; the first failure decides. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
@@ -20,6 +20,7 @@ echo "$* AGENT_LAYERS_NO_SKIP=$AGENT_LAYERS_NO_SKIP" >> "${folder}/log"
 case "$3" in
   test) echo "$TEST"; exit "$TEST_EXIT" ;;
   test:full) echo "$FULL"; exit "$FULL_EXIT" ;;
+  mission) exit "$MISSION_EXIT" ;;
   check) exit "$CHECK_EXIT" ;;
 esac
 `
@@ -29,7 +30,7 @@ esac
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
-const run = (exits: readonly [test: number, full: number, check: number]) => {
+const run = (exits: readonly [test: number, full: number, mission: number, check: number]) => {
   const { status, stdout } = childProcess.spawnSync(path.join(root, ".ci", "run"), {
     encoding: "utf8",
     env: {
@@ -39,25 +40,28 @@ const run = (exits: readonly [test: number, full: number, check: number]) => {
       TEST_EXIT: String(exits[0]),
       FULL: "20 passed, 2 failed, 0 skipped",
       FULL_EXIT: String(exits[1]),
-      CHECK_EXIT: String(exits[2])
+      MISSION_EXIT: String(exits[2]),
+      CHECK_EXIT: String(exits[3])
     }
   })
   return { status, last: stdout.trimEnd().split("\n").at(-1) }
 }
 
 describe(".ci/run", () => {
-  it("runs test, test:full and check, allows no skip, and counts the tests in its last line", () => {
-    assert.deepStrictEqual(run([0, 0, 0]), { status: 0, last: "30 passed, 3 failed" })
+  it("runs test, test:full, mission and check, allows no skip, and counts the tests in its last line", () => {
+    assert.deepStrictEqual(run([0, 0, 0, 0]), { status: 0, last: "30 passed, 3 failed" })
     assert.deepStrictEqual(fs.readFileSync(path.join(folder, "log"), "utf8").trim().split("\n"), [
       "run --silent test AGENT_LAYERS_NO_SKIP=1",
       "run --silent test:full AGENT_LAYERS_NO_SKIP=1",
+      "run --silent mission AGENT_LAYERS_NO_SKIP=1",
       "run --silent check AGENT_LAYERS_NO_SKIP=1"
     ])
   })
 
   it("goes on after a failure, and ends with the first failure's exit code", () => {
-    assert.strictEqual(run([3, 4, 5]).status, 3)
-    assert.strictEqual(run([0, 4, 5]).status, 4)
-    assert.strictEqual(run([0, 0, 5]).status, 5)
+    assert.strictEqual(run([3, 4, 5, 6]).status, 3)
+    assert.strictEqual(run([0, 4, 5, 6]).status, 4)
+    assert.strictEqual(run([0, 0, 5, 6]).status, 5)
+    assert.strictEqual(run([0, 0, 0, 6]).status, 6)
   })
 })
