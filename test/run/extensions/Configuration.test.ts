@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Configuration, Extension, ExtensionError, Extensions } from "agent-layers/extensions"
 import * as ModelScripted from "agent-layers/layers/model/ModelScripted"
+import * as TracerMemory from "agent-layers/layers/tracer/TracerMemory"
 import * as Agent from "agent-layers/run/Agent"
 import * as Runner from "agent-layers/run/Runner"
 import * as McpServer from "agent-layers/services/McpServer"
 import * as ModelProvider from "agent-layers/services/ModelProvider"
 import * as Session from "agent-layers/services/Session"
+import * as Tracer from "agent-layers/services/Tracer"
 import { ConfigProvider, Effect, Logger } from "effect"
 import * as net from "node:net"
 import * as path from "node:path"
@@ -267,6 +269,20 @@ describe("layer", () => {
         assert.deepStrictEqual((yield* Extensions.mcpServers).map(({ serverName }) => serverName), ["files"])
       }).pipe(Effect.provide(layer))
     }).pipe(nothing))
+
+  it.live("registers all tracers with one tracer", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* Tracer.Tracer).processors.size, 3)
+      yield* Tracer.withSpan(Effect.void, () => ({ _tag: "Custom", name: "one" }))
+      assert.strictEqual(yield* (yield* TracerMemory.TracerMemory).outline, "one")
+    }).pipe(
+      Effect.provide(
+        Extensions.layer({
+          tracer: [{ use: "sqlite", settings: { filename: ":memory:" } }, "memory", { use: "console" }]
+        }, { needs: [TracerMemory.TracerMemory] })
+      ),
+      nothing
+    ))
 
   it.live("gives tools by name, with a workspace of the configured sandbox", () =>
     Effect.gen(function*() {
