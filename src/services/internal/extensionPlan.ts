@@ -44,7 +44,7 @@ export interface Wrong {
 }
 
 export interface Needs {
-  readonly find: (kind: ExtensionKind, name: string) => Effect.Effect<Any, ExtensionError>
+  readonly find: (kind: ExtensionKind, name: string, decorates: boolean) => Effect.Effect<Any, ExtensionError>
   readonly location: (kind: ExtensionKind, name: string) => string | undefined
   readonly installed:
     | ((packageName: string, location: string | undefined) => Effect.Effect<string | undefined>)
@@ -197,7 +197,7 @@ export const make = Effect.fnUntraced(function*(
     at: string,
     decorates: boolean
   ): Effect.fn.Return<Ready, ExtensionError> {
-    const extension = yield* needs.find(kind, use)
+    const extension = yield* needs.find(kind, use, decorates)
     if (extension.decorates !== decorates) {
       return yield* issue(
         at,

@@ -105,8 +105,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     ))
   }
 
-  const namesOf = (kind: ExtensionKind): ReadonlyArray<string> =>
-    [...entries.values()].filter(({ candidate }) => candidate.kind === kind).map(({ candidate }) => candidate.name)
+  const namesOf = (kind: ExtensionKind, decorates: boolean | undefined): ReadonlyArray<string> =>
+    [...entries.values()]
+      .filter(({ candidate }) => candidate.kind === kind && (decorates ?? candidate.decorates) === candidate.decorates)
+      .map(({ candidate }) => candidate.name)
       .sort()
 
   const checkVersion = ({ candidate }: Entry): Effect.Effect<void, ExtensionError> => {
@@ -146,11 +148,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const find = Effect.fnUntraced(function*(
     kind: ExtensionKind,
-    name: string
+    name: string,
+    /** Which names to offer where there is none of that name. Absent: all. */
+    decorates?: boolean
   ): Effect.fn.Return<Any, ExtensionError> {
     const entry = entries.get(keyOf(kind, name))
     if (entry !== undefined) return yield* loaded(entry)
-    const valid = namesOf(kind)
+    const valid = namesOf(kind, decorates)
     const elsewhere = Kinds.literals.find((other) => other !== kind && entries.has(keyOf(other, name)))
     return yield* new ExtensionError({
       extension: plans.titleOf(kind, name),
