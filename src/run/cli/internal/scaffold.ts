@@ -207,16 +207,20 @@ export const scaffold = (kind: string, name: string): Result.Result<Scaffold, Fa
   const of = Extension.kindOf(kind)
   const template = templates[of]
   const packageName = `agent-layers-${of}-${name}`
-  const named = (text: string): string =>
-    text
-      .replaceAll("@PACKAGE@", packageName)
-      .replaceAll("@CONSTANT@", name.toUpperCase().replaceAll("-", "_"))
-      .replaceAll("@COMPATIBLE@", `^${Extension.version}`)
-      .replaceAll("@DESCRIPTION@", template.description)
-      .replaceAll("@SETTINGS@", template.settings)
-      .replaceAll("Acme", pascal(name))
-      .replaceAll("acme", name)
+  const words: Readonly<Record<string, string>> = {
+    "@PACKAGE@": packageName,
+    "@CONSTANT@": name.toUpperCase().replaceAll("-", "_"),
+    "@COMPATIBLE@": `^${Extension.version}`,
+    "@DESCRIPTION@": template.description,
+    "@SETTINGS@": template.settings,
+    Acme: pascal(name),
+    acme: name
+  }
+  const named = (text: string): string => text.replaceAll(/@[A-Z]+@|Acme|acme/g, (word) => words[word] ?? word)
   const module = named(template.module)
+  if (new RegExp(`\\b${module}\\b`).test(template.source + template.test)) {
+    return Result.fail(misused(`"${name}" is taken: agent-layers has a module ${module}`, "Take another name"))
+  }
   const own = { ...template, module }
   return Result.succeed({
     kind: of,

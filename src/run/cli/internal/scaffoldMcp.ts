@@ -121,9 +121,9 @@ describe("the laws of MCP servers", () => {
   }
 })
 
-class Acme extends McpServer.Service<Acme>()("acme") {}
+class AcmeEntries extends McpServer.Service<AcmeEntries>()("acme") {}
 
-const Librarian = Agent.make({ name: "librarian", mcpServers: [Acme] })
+const Librarian = Agent.make({ name: "librarian", mcpServers: [AcmeEntries] })
 
 describe("McpAcme", () => {
   it.effect("is asked by an agent, and tells it what is not there", () =>
@@ -135,7 +135,7 @@ describe("McpAcme", () => {
       assert.include(outputs[1], "A recipe for services")
       yield* Traces.expectSpan("execute_tool look_up", { times: 2 })
     }).pipe(Effect.provide(Layer.merge(
-      McpAcme.layer(Acme, { entries: { Layer: "A recipe for services" } }),
+      McpAcme.layer(AcmeEntries, { entries: { Layer: "A recipe for services" } }),
       TestAgents.layer({
         model: [
           ModelScripted.toolCall("look_up", { name: "layer" }),

@@ -68,8 +68,11 @@ const bodyOf = (model: string, request: ModelProvider.ModelRequest): Effect.Effe
   const { handoffs = [], input, instructions, outputSchema, settings = {}, tools = [] } = request
   const { maxOutputTokens, temperature, ...others } = settings
   const { conversationId, previousResponseId, prompt } = request
-  const asked = { ...others, conversationId, previousResponseId, prompt }
-  for (const [feature, value] of Object.entries(asked)) {
+  const asked = [
+    ...Object.entries(others).map(([name, value]) => ["settings." + name, value] as const),
+    ...Object.entries({ conversationId, previousResponseId, prompt })
+  ]
+  for (const [feature, value] of asked) {
     if (value !== undefined) return Effect.fail(refuse(feature, model))
   }
   if (tools.some(({ type }) => type === "hosted")) return Effect.fail(refuse("hosted tools", model))

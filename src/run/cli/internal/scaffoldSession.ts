@@ -32,13 +32,14 @@ const Conversation = Schema.fromJsonString(Schema.Struct({
   entries: Schema.Array(Schema.String)
 }))
 
+const writing = Semaphore.makeUnsafe(1)
+
 /** \`Session.make\` adds what all sessions share: encoding, checks, typed errors, commits that finish when interrupted. */
 export const make = Effect.fnUntraced(function*(
   { folder }: Options
 ): Effect.fn.Return<Session.Session["Service"], never, FileSystem.FileSystem | Path.Path | Scope.Scope> {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const writing = yield* Semaphore.make(1)
   const isOpen = yield* Effect.acquireRelease(Ref.make(true), (isOpen) => Ref.set(isOpen, false))
 
   // Any id as names that are short enough, without dots: no file is where another id needs a folder.

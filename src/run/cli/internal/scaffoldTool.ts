@@ -19,15 +19,6 @@ export interface Options {
   readonly zone: string
 }
 
-/** A failure that the model can mend. */
-export class NoSuchZone extends Schema.TaggedError<NoSuchZone>("@PACKAGE@/ToolsAcme/NoSuchZone")("NoSuchZone", {
-  zone: Schema.String
-}) {
-  override get message(): string {
-    return "There is no time zone " + this.zone
-  }
-}
-
 export const toolkit = Toolkit.make(
   Tool.make("current_time", {
     description: "Tells the date and the time.",
@@ -35,7 +26,8 @@ export const toolkit = Toolkit.make(
       zone: Schema.optionalKey(Schema.String.annotate({ description: "A time zone, such as Europe/Berlin" }))
     }),
     success: Schema.String,
-    failure: NoSuchZone
+    // What the model is told, so that it can mend it.
+    failure: Schema.String
   })
 )
 
@@ -45,7 +37,7 @@ export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<Toolkit.To
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const zoned = DateTime.setZoneNamed(DateTime.makeUnsafe(now), zone)
         return zoned._tag === "None"
-          ? Effect.fail(new NoSuchZone({ zone }))
+          ? Effect.fail("There is no time zone " + zone)
           : Effect.succeed(DateTime.formatIsoZoned(zoned.value))
       })
   })

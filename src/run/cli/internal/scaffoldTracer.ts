@@ -44,7 +44,7 @@ export const make = Effect.fnUntraced(function*(
   return {
     name: "acme",
     export: (entries) =>
-      Effect.forEach(entries, encode).pipe(
+      Effect.forEach(entries, (entry) => encode(entry)).pipe(
         Effect.flatMap((lines) => append(lines.map((line) => line + "\\n").join(""))),
         Effect.mapError(failed)
       )
@@ -80,17 +80,20 @@ import { Effect, Layer, Schema } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { afterAll } from "vitest"
 import * as TracerAcme from "../src/TracerAcme.ts"
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "acme-"))),
-  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
-)
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "acme-"))
+let files = 0
+
+afterAll(() => fs.rmSync(folder, { recursive: true }))
 
 const decode = Schema.decodeUnknownSync(TracerAcme.Line)
 
 const entriesIn = (file: string): ReadonlyArray<Tracer.TraceEntry> =>
-  fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\\n").filter((line) => line !== "").map((line) => decode(line)) : []
+  fs.existsSync(file)
+    ? fs.readFileSync(file, "utf8").split("\\n").filter((line) => line !== "").map((line) => decode(line))
+    : []
 
 /** What the laws look at, of each span that was written. */
 const seenIn = (file: string): ReadonlyArray<TracerLaws.Seen> => {
@@ -113,7 +116,7 @@ const subject: TracerLaws.Subject = {
   cannot: ["dropped", "traces"],
   open: (beside) =>
     Effect.gen(function*() {
-      const file = path.join(yield* folder, "traces.jsonl")
+      const file = path.join(folder, "traces-" + ++files + ".jsonl")
       const context = yield* Layer.build(Layer.merge(beside, TracerAcme.layer({ path: file })))
       return { context, seen: Effect.sync(() => seenIn(file)) }
     })
