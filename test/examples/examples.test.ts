@@ -141,6 +141,13 @@ const proofs: Record<string, ReadonlyArray<string | RegExp>> = {
     "the sandbox was asked for: expr 42",
     /^invoke_agent clerk$/m
   ],
+  "openai-server": [
+    "models: forecaster",
+    "responses.create: It is 3 degrees in Oslo.",
+    "responses.stream: It is |3 degrees |in Oslo., after true",
+    "chat.completions.create: It is 3 degrees in Oslo.",
+    "a stranger: 401 The API key is missing or wrong."
+  ],
   embedded: [
     /In an Effect server:\nPOST \/agents\/runs: running\nheard, and left: RunStarted TurnStarted TextDelta$/m,
     "came back, and heard: TextDelta TextDelta TextDelta TextDelta ItemDone Committed Completed",
@@ -174,7 +181,7 @@ describe("examples", () => {
       for (const [, specifier] of source.matchAll(/\bfrom "([^"]+)"/g)) {
         assert.match(
           specifier ?? "",
-          /^(agent-layers|effect|@effect\/platform-node)(\/|$)|^node:http$|^\.\/everything\.ts$/
+          /^(agent-layers|effect|@effect\/platform-node)(\/|$)|^node:http$|^openai$|^\.\/everything\.ts$/
         )
       }
       // Doubles are its point.
