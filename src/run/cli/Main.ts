@@ -19,6 +19,7 @@ import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Runtime from "effect/Runtime"
 import * as Stdio from "effect/Stdio"
@@ -28,7 +29,7 @@ import { chat } from "./internal/chat.ts"
 import { check } from "./internal/check.ts"
 import { config, health } from "./internal/config.ts"
 import { ending } from "./internal/ending.ts"
-import { extensions } from "./internal/extensions.ts"
+import { extension, extensions } from "./internal/extensions.ts"
 import { failed, line, OutputClosed, tell } from "./internal/failure.ts"
 import * as flags from "./internal/flags.ts"
 import { graph } from "./internal/graph.ts"
@@ -43,7 +44,7 @@ const command = Command.make("agent-layers").pipe(
   Command.withSubcommands([
     { group: "Agents", commands: [chat, runOnce, serve, graph] },
     { group: "What is kept", commands: [sessions, traces] },
-    { group: "What it runs on", commands: [config, check, extensions, health] }
+    { group: "What it runs on", commands: [config, check, extensions, extension, health] }
   ]),
   Command.withGlobalFlags([flags.ConfigFile, flags.Overlay, flags.Json])
 )
@@ -90,8 +91,7 @@ const services = Layer.mergeAll(
   }),
   CliOutput.layerPresenter(presenter),
   output.layer,
-  // What is logged is not the answer of a command.
-  Layer.succeed(References.LogToStderr, true),
+  Logger.layer([output.logger]),
   Layer.succeed(References.MinimumLogLevel, "Warn")
 ).pipe(
   Layer.provideMerge(TerminalCapabilities.layer),

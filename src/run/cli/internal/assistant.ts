@@ -51,7 +51,7 @@ const handlers = toolkit.toLayer(Effect.gen(function*() {
 
 /** The assistant, with the tools and the MCP servers that the configuration has. */
 export const make = (
-  configured: Toolkit.Toolkit<Record<string, Tool.Any>>,
+  configured: Toolkit.Any,
   mcpServers: ReadonlyArray<McpServer.Any>
 ): Agent.Any =>
   Agent.make({

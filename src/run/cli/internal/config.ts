@@ -36,7 +36,12 @@ const show = Command.make(
           wrap: (useOf(entry).wrap ?? []).map(nameOf),
           fallback: useOf(entry).fallback === undefined ? undefined : nameOf(useOf(entry).fallback!),
           required: useOf(entry).required ?? false,
-          settings
+          // What the command itself has chosen stands in no file.
+          settings: settings.map((setting) =>
+            services.chosen.has(kind) && setting.source === "file"
+              ? { ...setting, source: "command" as const }
+              : setting
+          )
         }))
     )
     if (yield* flags.Json) {

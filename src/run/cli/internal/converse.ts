@@ -35,7 +35,7 @@ export interface Options {
 /** What an agent requires and fails with is known when it is built from a module, and not to the compiler. */
 type Erased = Agent.Agent<unknown>
 
-const noOne = "nobody was there to be asked, and --approve none says no"
+const noOne = "--approve none refuses every call that needs an approval"
 
 const decide = Effect.fnUntraced(function*(approval: Approval.Approval, { approve, ask }: Options) {
   if (approve === "all") return Approval.approve(approval)

@@ -118,9 +118,17 @@ const show = Command.make(
   })
 ).pipe(Command.withDescription("Shows an extension and its settings."))
 
+const subcommands = [list, show] as const
+
 export const extensions = Command.make("extensions").pipe(
   Command.withShortDescription("Look at extensions"),
   Command.withDescription("Lists, shows, checks and scaffolds extensions."),
-  Command.withAlias("extension"),
-  Command.withSubcommands([list, show])
+  Command.withSubcommands(subcommands)
+)
+
+/** Another word for it. */
+export const extension = Command.make("extension").pipe(
+  Command.withDescription("Lists, shows, checks and scaffolds extensions."),
+  Command.withSubcommands(subcommands),
+  Command.unlisted
 )

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -19,7 +20,7 @@ import { Sandbox } from "../../../services/Sandbox.ts"
 import { Session } from "../../../services/Session.ts"
 import { isSessionError } from "../../../services/SessionError.ts"
 import * as Tracer from "../../../services/Tracer.ts"
-import { failed } from "./failure.ts"
+import { misused } from "./failure.ts"
 
 /** One check, ready to be run. */
 export interface Check {
@@ -80,9 +81,14 @@ const sandbox = Effect.fnUntraced(function*(registry: Registry, instance: string
     (context) => Context.get(context, Sandbox)
   )
   const one = yield* open
+  const fs = yield* FileSystem.FileSystem
+  const file = yield* fs.makeTempFileScoped({ prefix: "agent-layers-laws-" })
+  const content = `seen-${yield* Random.nextIntBetween(0, 0xffffffff)}`
+  yield* fs.writeFileString(file, content)
   return checksOf(SandboxLaws.all, {
     open,
     guarantees: one.guarantees,
+    host: { file: { path: file, content }, pid: process.pid },
     // A backend in memory has no programs to run.
     hasShell: one.backend !== "virtual"
   })
@@ -220,6 +226,6 @@ export const checks = (registry: Registry, kind: ExtensionKind, instance: string
     case "tracer":
       return Effect.sync(() => tracer(registry, instance))
     case "tool":
-      return Effect.fail(failed("Tools have no laws", "Check what they stand on: agent-layers check sandbox"))
+      return Effect.fail(misused("Tools have no laws", "Check what they stand on: agent-layers check sandbox"))
   }
 }

@@ -4,6 +4,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Ref from "effect/Ref"
 import * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
@@ -137,6 +138,20 @@ const make = Effect.gen(function*() {
     canPrompt,
     progress
   })
+})
+
+const wordsOf = (u: unknown): string =>
+  Array.isArray(u)
+    ? u.map(wordsOf).filter((text) => text !== "").join(" ")
+    : typeof u === "string"
+    ? u
+    : u instanceof Error
+    ? u.message
+    : Formatter.format(u)
+
+/** What is logged, in one line each on standard error: it is not the answer of a command. */
+export const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+  process.stderr.write(`agent-layers: ${logLevel.toLowerCase()}: ${oneLine(wordsOf(message), 1000)}\n`)
 })
 
 export const layer: Layer.Layer<Output, never, Stdio.Stdio | Terminal.Terminal> = Layer.effect(Output, make)
