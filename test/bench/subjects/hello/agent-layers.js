@@ -1,7 +1,8 @@
 // The agent of examples/hello.ts, as plain JavaScript: nothing is compiled when it starts.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Agent, ModelScripted, Runner } from "agent-layers"
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 
 const Guide = Agent.make({
   name: "guide",
