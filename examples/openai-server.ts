@@ -14,7 +14,7 @@ import { Console, Effect, Layer, Redacted, Runtime, Schema } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import { HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
-import OpenAI from "openai"
+import OpenAI, { APIError } from "openai"
 
 const Tools = Toolkit.make(
   Tool.make("weather", { parameters: Schema.Struct({ city: Schema.String }), success: Schema.String })
@@ -68,9 +68,7 @@ const demonstrate = Effect.fnUntraced(function*(baseURL: string) {
 
   const stranger = new OpenAI({ apiKey: "another key", baseURL, maxRetries: 0 })
   yield* Effect.promise(() => stranger.models.list()).pipe(
-    Effect.catchDefect((error) =>
-      Console.log(`a stranger: ${error instanceof OpenAI.APIError ? error.message : error}`)
-    )
+    Effect.catchDefect((error) => Console.log(`a stranger: ${error instanceof APIError ? error.message : error}`))
   )
 })
 

@@ -12,7 +12,15 @@ import * as SessionError from "agent-layers/services/SessionError"
 import { Context, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import type { HttpRouter } from "effect/http"
-import OpenAI from "openai"
+import OpenAI, {
+  APIError,
+  AuthenticationError,
+  ConflictError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+  UnprocessableEntityError
+} from "openai"
 import { Assistant, call, clientOf, post, rejected, serve, served } from "./openAiSupport.ts"
 import { json, until } from "./support.ts"
 
@@ -216,7 +224,7 @@ describe("OpenAiHttp refuses", () => {
         yield* assertError(yield* call(() => fetch(`${url}/responses/${id}`)), 404, "not_found")
         yield* assertError(yield* post(`${url}/responses/${id}/cancel`, {}), 404, "not_found")
       }
-      assert.instanceOf(yield* rejected(() => client.responses.retrieve("resp_none")), OpenAI.NotFoundError)
+      assert.instanceOf(yield* rejected(() => client.responses.retrieve("resp_none")), NotFoundError)
       yield* assertError(
         yield* call(() => fetch(`${url}/responses/resp_1?stream=true`)),
         400,
@@ -235,7 +243,7 @@ describe("OpenAiHttp refuses", () => {
           const bad of [client, clientOf(url, "sk-one-secre"), clientOf(url, "sk-one-secretx"), clientOf(url, "x y")]
         ) {
           const error = yield* rejected(() => bad.models.list())
-          assert.instanceOf(error, OpenAI.AuthenticationError)
+          assert.instanceOf(error, AuthenticationError)
           assert.strictEqual(error.code, "invalid_api_key")
           assert.notInclude(JSON.stringify(error.error), "secret")
           assert.notInclude(JSON.stringify(error.error), "sk-")
@@ -269,7 +277,7 @@ describe("OpenAiHttp refuses", () => {
         const stream = busy(one)
         yield* until(counts, ({ running }) => running === 1)
         const error = yield* rejected(() => one.responses.create(ask))
-        assert.instanceOf(error, OpenAI.RateLimitError)
+        assert.instanceOf(error, RateLimitError)
         assert.deepStrictEqual([error.code, error.type], ["rate_limit_exceeded", "rate_limit_error"])
         assert.strictEqual(error.headers.get("retry-after"), "1")
         assert.strictEqual(error.headers.get("x-should-retry"), "true")
@@ -305,7 +313,7 @@ describe("OpenAiHttp refuses", () => {
       const stream = busy(client)
       yield* until(counts, ({ running }) => running === 1)
       const error = yield* rejected(() => client.chat.completions.create(chat))
-      assert.instanceOf(error, OpenAI.InternalServerError)
+      assert.instanceOf(error, InternalServerError)
       assert.strictEqual(error.code, "too_many_runs")
       stream.abort()
       yield* until(counts, ({ running, subscribers }) => running + subscribers === 0)
@@ -363,11 +371,11 @@ describe("OpenAiHttp with tenants", () => {
 describe("a run over OpenAiHttp that fails", () => {
   const details = { description: `wrong key ${secret}`, cause: new Error(secret) }
   const failures: ReadonlyArray<readonly [ModelError.ModelErrorReason, number, string, unknown]> = [
-    [new ModelError.RateLimited(details), 503, "model_rate_limited", OpenAI.InternalServerError],
-    [new ModelError.Timeout(details), 504, "model_timeout", OpenAI.InternalServerError],
-    [new ModelError.Authentication(details), 502, "model_authentication", OpenAI.InternalServerError],
-    [new ModelError.ContextLengthExceeded(details), 422, "context_length_exceeded", OpenAI.UnprocessableEntityError],
-    [new ModelError.ContentFiltered(details), 422, "content_filter", OpenAI.UnprocessableEntityError]
+    [new ModelError.RateLimited(details), 503, "model_rate_limited", InternalServerError],
+    [new ModelError.Timeout(details), 504, "model_timeout", InternalServerError],
+    [new ModelError.Authentication(details), 502, "model_authentication", InternalServerError],
+    [new ModelError.ContextLengthExceeded(details), 422, "context_length_exceeded", UnprocessableEntityError],
+    [new ModelError.ContentFiltered(details), 422, "content_filter", UnprocessableEntityError]
   ]
   for (const [reason, status, code, type] of failures) {
     it.live(`answers ${status} ${code} for ${reason._tag}, streaming or not, without the provider's words`, () =>
@@ -380,7 +388,7 @@ describe("a run over OpenAiHttp that fails", () => {
           rejected(() => client.chat.completions.create({ ...chat, stream: true }))
         ])
         for (const error of errors) {
-          assert.instanceOf(error, type as typeof OpenAI.APIError)
+          assert.instanceOf(error, type as typeof APIError)
           assert.deepStrictEqual([error.status, error.code], [status, code])
           assert.notInclude(JSON.stringify([error.error, error.message]), "secret")
           assert.strictEqual(error.headers.get("x-should-retry"), "false")
@@ -413,7 +421,7 @@ describe("a run over OpenAiHttp that fails", () => {
       const error = yield* rejected(async () => {
         for await (const _ of await client.chat.completions.create({ ...chat, stream: true })) { /* to its end */ }
       })
-      assert.instanceOf(error, OpenAI.APIError)
+      assert.instanceOf(error, APIError)
       assert.strictEqual(error.code, "model_overloaded")
     }))
 
@@ -440,7 +448,7 @@ describe("a run over OpenAiHttp that fails", () => {
       const request = { model: "clerk", input: "Pay!", conversation: "c" }
       for (const stream of [false, true]) {
         const error = yield* rejected(() => client.responses.create({ ...request, stream }))
-        assert.instanceOf(error, OpenAI.ConflictError)
+        assert.instanceOf(error, ConflictError)
         assert.strictEqual(error.code, "approval_required")
         assert.notInclude(JSON.stringify(error.error), "secret")
       }

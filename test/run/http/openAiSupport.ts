@@ -6,7 +6,7 @@ import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import * as Agent from "agent-layers/run/Agent"
 import * as OpenAiHttp from "agent-layers/run/http/OpenAiHttp"
 import type { Session } from "agent-layers/services/Session"
-import { Effect, Exit, Layer, Logger } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { createServer, type Server } from "node:http"
 import OpenAI from "openai"
@@ -76,13 +76,11 @@ export const call = <A>(promise: () => PromiseLike<A>): Effect.Effect<A> =>
 
 /** What a promise of the official client is rejected with. */
 export const rejected = (promise: () => PromiseLike<unknown>): Effect.Effect<any> =>
-  Effect.map(
-    Effect.exit(Effect.tryPromise({ try: () => Promise.resolve(promise()), catch: (error) => error })),
-    (exit) => {
-      if (Exit.isSuccess(exit)) return assert.fail(`it was not refused: ${JSON.stringify(exit.value)}`)
-      const reason = exit.cause.reasons[0]
-      return reason !== undefined && reason._tag === "Fail" ? reason.error : assert.fail(String(exit.cause))
-    }
+  Effect.promise(() =>
+    Promise.resolve(promise()).then(
+      (value) => assert.fail(`it was not refused: ${JSON.stringify(value)}`),
+      (error) => error
+    )
   )
 
 export const post = (url: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>

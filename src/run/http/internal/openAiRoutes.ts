@@ -144,13 +144,16 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     return Option.getOrUndefined(Context.getOption(stack, Session)) ?? (yield* Session)
   })
 
+  /** The run of a response that is being made. */
+  const makingOf = (id: string, { owner }: Who) => Store.isId(id) ? runs.find(id, owner) : undefined
+
   const getResponse = Effect.gen(function*() {
     const from = yield* who
     const { id, query } = yield* parameters
     if (query("stream") === "true") {
       return yield* refuseParam("stream", "unsupported-parameter", "A response is streamed where it is made.")
     }
-    const running = Store.isId(id) ? runs.find(id, from.owner)?.writer : undefined
+    const running = makingOf(id, from)?.writer
     if (running !== undefined) return json(running.body())
     const stored = yield* Store.find(yield* sessionOf(from), id, from.owner)
     return stored === undefined ? yield* notFound("response") : json(stored.response)
@@ -159,7 +162,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   const deleteResponse = Effect.gen(function*() {
     const from = yield* who
     const { id } = yield* parameters
-    if (runs.find(id, from.owner) !== undefined) {
+    if (makingOf(id, from) !== undefined) {
       return yield* refuse(409, "response-in-progress", "The response is being made. Cancel it first.")
     }
     const session = yield* sessionOf(from)
@@ -171,7 +174,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   const cancelResponse = Effect.gen(function*() {
     const from = yield* who
     const { id } = yield* parameters
-    const run = Store.isId(id) ? runs.find(id, from.owner) : undefined
+    const run = makingOf(id, from)
     if (run?.writer === undefined) {
       const stored = yield* Store.find(yield* sessionOf(from), id, from.owner)
       return yield* stored === undefined
