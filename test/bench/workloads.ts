@@ -333,7 +333,7 @@ const startMillis = (program: string): Promise<number> =>
     // What was compiled before is what a program that starts for the first time does not have.
     const { NODE_COMPILE_CACHE: _, ...env } = process.env
     const start = performance.now()
-    const child = spawn(process.execPath, [...process.execArgv, program], { env, stdio: ["ignore", "pipe", 2] })
+    const child = spawn(process.execPath, [...process.execArgv, program], { env, stdio: ["ignore", "pipe", "inherit"] })
     let answeredAfter: number | undefined
     let printed = ""
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
