@@ -97,7 +97,8 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   readonly acceptItems?: "user" | "messages" | "any" | undefined
   /**
    * What becomes of `instructions` and of messages with the roles `system` and `developer`. `add`: they come after the
-   * agent's own instructions for this run, and are not stored.
+   * agent's own instructions for this run, also after a handoff, and are not stored. Agents that are called like tools do
+   * not hear of them.
    *
    * @default "refuse"
    */
@@ -110,7 +111,7 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   readonly tools?: "refuse" | "ignore" | undefined
   /**
    * What becomes of `temperature`, `top_p`, limits of tokens, reasoning effort, verbosity and `parallel_tool_calls`.
-   * `apply`: they win over the agent's.
+   * `apply`: they win over what the agents of the run have.
    *
    * @default "ignore"
    */

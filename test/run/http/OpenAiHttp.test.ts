@@ -708,6 +708,34 @@ describe("OpenAiHttp", () => {
       }))
   })
 
+  it.live("tells instructions of a client to the agent that it talks to, and to none that is called like a tool", () =>
+    Effect.gen(function*() {
+      const seen: Array<string | undefined> = []
+      const Clerk = Agent.make({ name: "clerk", instructions: "You look it up." })
+      const Desk = Agent.make({
+        name: "desk",
+        agentTools: [Agent.asTool(Clerk, { name: "ask_clerk", description: "Asks the clerk." })]
+      })
+      const answers = [
+        ModelScripted.toolCall("ask_clerk", { input: "When?" }),
+        ModelScripted.text("Friday."),
+        ModelScripted.text("On Friday.")
+      ]
+      const { client } = yield* served({
+        agents: { desk: Desk },
+        instructions: "add",
+        script: ({ instructions }) => {
+          seen.push(instructions)
+          return answers[seen.length - 1]!
+        }
+      })
+      const response = yield* call(() =>
+        client.responses.create({ model: "desk", input: "When?", instructions: "In verse." })
+      )
+      assert.strictEqual(response.output_text, "On Friday.")
+      assert.deepStrictEqual(seen, ["In verse.", "You look it up.", "In verse."])
+    }))
+
   it.live("lets a run finish whose client has left, where that is wanted, and stores it", () =>
     Effect.gen(function*() {
       const session = yield* shared

@@ -21,6 +21,7 @@ import OpenAI, {
   RateLimitError,
   UnprocessableEntityError
 } from "openai"
+import { ended, spawnExample } from "../../examples/run.ts"
 import { Assistant, call, clientOf, post, rejected, serve, served } from "./openAiSupport.ts"
 import { json, until } from "./support.ts"
 
@@ -614,4 +615,27 @@ describe("OpenAiHttp, when", () => {
       assert.include(text, "event: response.failed\n")
       yield* until(counts, ({ subscribers }) => subscribers === 0)
     }))
+
+  it("it is sent SIGTERM, finishes the stream that goes on and exits with 0", async () => {
+    const child = spawnExample("openai-server", "--listen")
+    const end = ended(child)
+    try {
+      const url = await new Promise<string>((resolve, reject) => {
+        child.stdout?.on("data", (text: string) => {
+          const found = /Listening on ([^,\s]+)/.exec(text)
+          if (found !== null) resolve(found[1]!)
+        })
+        void end.then(({ stderr }) => reject(new Error(`it ended: ${stderr}`)))
+      })
+      const stream = busy(clientOf(url, "a-key-of-ours"), { model: "forecaster" })
+      stream.once("response.output_text.delta", () => child.kill("SIGTERM"))
+      assert.strictEqual((await stream.finalResponse()).output_text, "It is 3 degrees in Oslo.")
+      const { code, stderr } = await end
+      assert.strictEqual(stderr, "")
+      assert.strictEqual(code, 0)
+    } finally {
+      child.kill("SIGKILL")
+      await end
+    }
+  }, 30_000)
 })

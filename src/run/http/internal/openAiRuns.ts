@@ -83,10 +83,16 @@ const late = refuse(504, "timeout", "The agent did not answer within the time th
 
 const heartbeat = new TextEncoder().encode(":\n\n")
 
-const withInstructions = (added: string) => ({ input, instructions }: Parameters<NonNullable<Filter>>[0]) =>
-  Effect.succeed({ input, instructions: instructions === undefined ? added : `${instructions}\n\n${added}` })
+type Filter = NonNullable<NonNullable<Parameters<typeof Runner.stream>[2]>["inputFilter"]>
 
-type Filter = NonNullable<Parameters<typeof Runner.stream>[2]>["inputFilter"]
+/** Agents that are called like tools are none of the client's affair. */
+const withInstructions = (added: string): Filter => (request, { path }) =>
+  Effect.succeed(
+    path.length > 0 ? request : {
+      input: request.input,
+      instructions: request.instructions === undefined ? added : `${request.instructions}\n\n${added}`
+    }
+  )
 
 export const make = Effect.fnUntraced(function*(limits: Limits) {
   const slots = Slots.make(limits)
