@@ -9,14 +9,15 @@ import * as McpServer from "agent-layers/services/McpServer"
 import { Effect, Layer, Schema } from "effect"
 import { spawnSync } from "node:child_process"
 import { randomUUID } from "node:crypto"
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { everything } from "../../support/mcp/everything.ts"
 import { processesWith } from "../../support/mcp/subjects.ts"
+import { temporaryFolder } from "../../support/session/subjects.ts"
 
 class Everything extends McpServer.Service<Everything>()("everything") {}
 
-const file = fileURLToPath(import.meta.resolve("@modelcontextprotocol/server-everything/dist/index.js"))
 const misbehaving = fileURLToPath(new URL("../../support/mcp/misbehaving.ts", import.meta.url))
 
 const Parrot = Agent.make({ name: "parrot", mcpServers: [Everything] })
@@ -31,8 +32,15 @@ const local = McpInProcess.layer(Everything, {
   })]
 })
 
+class Files extends McpServer.Service<Files>()("files") {}
+class Memory extends McpServer.Service<Memory>()("memory") {}
+
+const program = (name: string) => fileURLToPath(import.meta.resolve(`@modelcontextprotocol/${name}/dist/index.js`))
+
 const transports = {
-  McpStdio: Effect.succeed(McpStdio.layer(Everything, { command: process.execPath, args: [file] })),
+  McpStdio: Effect.succeed(
+    McpStdio.layer(Everything, { command: process.execPath, args: [program("server-everything")] })
+  ),
   McpHttp: Effect.map(
     everything("streamableHttp"),
     ({ port }) => McpHttp.layer(Everything, { url: `http://127.0.0.1:${port}/mcp` })
@@ -58,6 +66,34 @@ describe("an agent", () => {
         assert.strictEqual(result.finalOutput, "It said hello.")
       }))
   }
+
+  it.live("uses server-filesystem and server-memory beside each other", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      writeFileSync(join(folder, "note.txt"), "Ada likes Layers")
+      const servers = Layer.mergeAll(
+        McpStdio.layer(Files, { command: process.execPath, args: [program("server-filesystem"), folder] }),
+        McpStdio.layer(Memory, {
+          command: process.execPath,
+          args: [program("server-memory")],
+          env: { MEMORY_FILE_PATH: join(folder, "memory.jsonl") }
+        })
+      )
+      const clerk = Agent.make({ name: "clerk", mcpServers: [Files, Agent.mcpTools(Memory, { prefix: "memory_" })] })
+      const ada = { name: "Ada", entityType: "person", observations: ["likes Layers"] }
+      const model = ModelScripted.layer([
+        ModelScripted.toolCall("read_text_file", { path: join(folder, "note.txt") }),
+        ModelScripted.toolCall("memory_create_entities", { entities: [ada] }),
+        ModelScripted.toolCall("memory_search_nodes", { query: "Layers" }),
+        ModelScripted.text("She likes Layers.")
+      ])
+      const result = yield* Effect.provide(Runner.run(clerk, "What does Ada like?"), Layer.merge(servers, model))
+      const [read, , found] = outputs(result.newItems)
+      assert.strictEqual(read, "Ada likes Layers")
+      assert.include(String(found), "\"entityType\": \"person\"")
+      assert.include(readFileSync(join(folder, "memory.jsonl"), "utf8"), "likes Layers")
+      assert.deepStrictEqual(processesWith(folder), [])
+    }))
 
   it.live("is told how a server died in a call, goes on with the next, and leaves no process", () =>
     Effect.gen(function*() {
