@@ -1,0 +1,3 @@
+export * as ModelAcme from "./ModelAcme.ts"
+export * as SessionAcme from "./SessionAcme.ts"
+export * as ToolsAcme from "./ToolsAcme.ts"
