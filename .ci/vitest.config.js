@@ -31,7 +31,8 @@ export default defineConfig({
     pool: "forks",
     // A module is loaded once for each worker and not for each file: most of a file's time would go there.
     isolate: false,
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Many tests wait: for a process to end, for a timeout to pass.
+    maxWorkers: Math.max(3, availableParallelism()),
     // Tests start many processes from these sources: what Node made of a file is kept for the next one.
     env: { NODE_COMPILE_CACHE: path.join(root, "node_modules/.vite/compiled") },
     execArgv: ["--disable-warning=ExperimentalWarning"],

@@ -558,7 +558,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
               return versions
             }), { concurrency: 2 })
         )
-        for (const round of ranged(campaign(8, 80))) {
+        for (const round of ranged(campaign(4, 80))) {
           yield* Effect.sleep(yield* Random.nextIntBetween(20, 150))
           if (round % 2 === 0) {
             yield* server.kill

@@ -655,7 +655,7 @@ describe("SessionS3", () => {
     }))
 })
 
-const rounds = campaign(6, 40)
+const rounds = campaign(2, 40)
 
 describe("SessionS3 beside SessionMemory", () => {
   for (let seed = 0; seed < rounds; seed++) {
