@@ -30,7 +30,7 @@ import { check } from "./internal/check.ts"
 import { config, health } from "./internal/config.ts"
 import { ending } from "./internal/ending.ts"
 import { extension, extensions } from "./internal/extensions.ts"
-import { failed, line, OutputClosed, tell } from "./internal/failure.ts"
+import { failed, Failure, line, OutputClosed, tell } from "./internal/failure.ts"
 import * as flags from "./internal/flags.ts"
 import { graph } from "./internal/graph.ts"
 import * as output from "./internal/output.ts"
@@ -76,8 +76,9 @@ const report = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, isJson: 
     failed(`a defect: ${tell(die?.defect).message}`, "Please report it, with what you did")
   if (error instanceof OutputClosed) return
   const told = tell(error)
-  const isShown = told.error === "Usage" && told.reason !== undefined
-  if (isJson) {
+  const isShown = (told.error === "Usage" && told.reason !== undefined) ||
+    (error instanceof Failure && error.isTold === true)
+  if (isJson && !(error instanceof Failure && error.isTold === true)) {
     yield* Effect.ignore(json({
       error: { type: told.error, reason: told.reason, message: told.message, doNext: told.doNext }
     }))
@@ -112,7 +113,7 @@ export const run: Effect.Effect<void, unknown> = Effect.scoped(
         const given = yield* args
         yield* Command.runWith(command, { version })(given).pipe(
           Effect.scoped,
-          Effect.catchCause((cause) => report(cause, given.includes("--json")))
+          Effect.catchCause((cause) => report(cause, given.some((word) => word === "--json" || word === "--json=true")))
         )
       }),
       context

@@ -209,6 +209,67 @@ describe("Node", () => {
     }))
 })
 
+describe("--json", { timeout: 60_000 }, () => {
+  it("is one document, of what was done or of what went wrong", () =>
+    within(async (folder) => {
+      const json = async (...args: ReadonlyArray<string>) => {
+        const { code, stdout } = await run([...args, "--json"], { cwd: folder })
+        return { code, value: JSON.parse(stdout) as any }
+      }
+      const answered = await json(
+        "run",
+        "--agents",
+        "agents.ts",
+        "--agent",
+        "clerk",
+        "-c",
+        "ada",
+        "call add {\"a\":2,\"b\":3}"
+      )
+      assert.deepInclude(answered.value, { finalOutput: "5", agent: "clerk", conversationId: "ada", turns: 2 })
+      const shown = await json("sessions", "show", "ada")
+      assert.deepStrictEqual(shown.value.records.map(({ item }: any) => item.type), [
+        "message",
+        "function_call",
+        "function_call_output",
+        "message"
+      ])
+      const { traces } = (await json("traces", "list")).value
+      assert.strictEqual(traces[0].traceId, answered.value.traceId)
+      const trace = (await json("traces", "show", answered.value.traceId.slice(0, 12))).value.traces[0]
+      assert.isTrue(trace.spans.some(({ data }: any) => data._tag === "Tool" && data.name === "add"))
+      assert.include((await json("graph", "--agents", "one.js")).value.graph, "flowchart")
+      assert.strictEqual((await json("health")).value.status, "healthy")
+      assert.strictEqual((await json("config", "validate")).value.valid, true)
+      assert.include((await json("config", "schema")).value.$schema, "json-schema.org")
+      assert.isTrue((await json("extensions", "list")).value.extensions.length > 20)
+      const failures: ReadonlyArray<readonly [number, ...ReadonlyArray<string>]> = [
+        [1, "sessions", "show", "nobody"],
+        [2, "run", "--agents", "agents.ts", "hello"],
+        [2, "sessions", "delete", "ada"],
+        [2, "run", "--nosuch"],
+        [1, "health", "--config", "down.yaml"],
+        [1, "run", "--agents", "agents.ts", "--agent", "clerk", "call pay {\"to\":\"Ada\",\"euros\":5}"]
+      ]
+      for (const [expected, ...args] of failures) {
+        const { code, value } = await json(...args)
+        assert.strictEqual(code, expected, args.join(" "))
+        assert.isTrue(typeof value.error?.message === "string" || value.status === "down", args.join(" "))
+      }
+    }))
+
+  it("shows a trace as a tree without it", () =>
+    within(async (folder) => {
+      await run(["run", "--agents", "agents.ts", "--agent", "clerk", "call add {\"a\":2,\"b\":3}"], { cwd: folder })
+      const list = await run(["traces", "list"], { cwd: folder })
+      const id = /^[0-9a-f]{32}/m.exec(list.stdout)?.[0] ?? ""
+      const { code, stdout } = await run(["traces", "show", id.slice(0, 10)], { cwd: folder })
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /^trace clerk\nagent clerk .*\n├─ turn 1 .*\n(│ .*\n)*└─ turn 2 /)
+      assert.match(stdout, /└─ tool add/)
+    }))
+})
+
 describe("secrets", { timeout: 60_000 }, () => {
   const secrets = {
     OPENAI_API_KEY: "sk-proj-0123456789abcdef",

@@ -4,7 +4,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { failed, misused } from "./failure.ts"
+import { found, misused } from "./failure.ts"
 import * as flags from "./flags.ts"
 import { kindOf } from "./kinds.ts"
 import { checks } from "./live.ts"
@@ -82,7 +82,8 @@ export const check = Command.make(
     const held = outcomes.filter(({ _tag }) => _tag === "Held").length
     const broken = outcomes.filter((outcome) => outcome._tag === "Broken")
     const notShown = outcomes.filter(({ _tag }) => _tag === "NotShown").length
-    if (yield* flags.Json) {
+    const isJson = yield* flags.Json
+    if (isJson) {
       yield* output.json({ service: kind, seed, held, notShown, broken: broken.length, laws: outcomes })
     } else {
       for (const outcome of outcomes) {
@@ -96,7 +97,10 @@ export const check = Command.make(
       yield* output.print(`\n${count(all.length, "law")}: ${held} held, ${notShown} not shown, ${broken.length} broken`)
     }
     if (broken.length > 0) {
-      return yield* failed(`${count(broken.length, "law")} of ${kind} ${broken.length === 1 ? "is" : "are"} broken`)
+      return yield* found(
+        `${count(broken.length, "law")} of ${kind} ${broken.length === 1 ? "is" : "are"} broken`,
+        isJson
+      )
     }
   }, Effect.scoped)
 ).pipe(

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import type { ExtensionError } from "../../../services/ExtensionError.ts"
 import * as Configuration from "../../extensions/Configuration.ts"
 import * as Health from "../../extensions/Health.ts"
-import { failed } from "./failure.ts"
+import { failed, found } from "./failure.ts"
 import * as flags from "./flags.ts"
 import { count, Output, table } from "./output.ts"
 import * as stack from "./stack.ts"
@@ -131,7 +131,8 @@ export const health = Command.make(
     )
     const report = yield* Health.make(services.registry).check
     const status = broken.length > 0 ? "down" : report.status
-    if (yield* flags.Json) {
+    const isJson = yield* flags.Json
+    if (isJson) {
       yield* output.json({ status, layers: report.layers, broken })
     } else {
       const paint = { healthy: style.green, degraded: style.yellow, down: style.red }
@@ -156,7 +157,7 @@ export const health = Command.make(
       ))
       yield* output.print(`\n${paint[status](status)}`)
     }
-    if (status === "down") return yield* failed("A service is down")
+    if (status === "down") return yield* found("A service is down", isJson)
   }, Effect.scoped)
 ).pipe(
   Command.withShortDescription("Ask the services how they are"),

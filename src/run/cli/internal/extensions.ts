@@ -5,10 +5,14 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import * as Option from "effect/Option"
+import * as Path from "effect/Path"
 import * as Extension from "../../../services/Extension.ts"
+import * as Check from "../../extensions/Check.ts"
+import { found } from "./failure.ts"
 import * as flags from "./flags.ts"
 import { kindOf } from "./kinds.ts"
-import { Output, table } from "./output.ts"
+import { count, Output, printable, table } from "./output.ts"
+import * as scaffold from "./scaffold.ts"
 import * as stack from "./stack.ts"
 
 const list = Command.make(
@@ -118,7 +122,79 @@ const show = Command.make(
   })
 ).pipe(Command.withDescription("Shows an extension and its settings."))
 
-const subcommands = [list, show] as const
+const fresh = Command.make(
+  "new",
+  {
+    dir: Flag.String("dir").pipe(
+      Flag.optional,
+      Flag.withMetavar("DIR"),
+      Flag.withDescription("The folder to write to: a new or an empty one. Default: the package's name, here")
+    ),
+    kind: Argument.String("kind").pipe(Argument.withDescription(Extension.ExtensionKind.literals.join(", "))),
+    name: Argument.String("name").pipe(Argument.withDescription("Of the extension: small letters, digits and \"-\""))
+  },
+  Effect.fnUntraced(function*({ dir, kind, name }) {
+    const output = yield* Output
+    const path = yield* Path.Path
+    const made = yield* Effect.fromResult(scaffold.scaffold(kind, name))
+    const folder = path.resolve(Option.getOrElse(dir, () => made.packageName))
+    yield* scaffold.write(made, folder)
+    const files = made.files.map(({ path }) => path)
+    if (yield* flags.Json) return yield* output.json({ folder, package: made.packageName, files })
+    yield* output.print([
+      `wrote ${count(files.length, "file")} to ${folder}:`,
+      ...files.map((file) => `  ${file}`),
+      "",
+      "next:",
+      `  cd ${path.relative(path.resolve(), folder) || "."} && npm install && npm test`,
+      "  npx agent-layers extensions check"
+    ].join("\n"))
+  })
+).pipe(Command.withDescription("Writes a package with an extension, which builds, tests and packs at once."))
+
+const topics = ["manifest", "compatibility", "laws", "pack"] as const
+
+const check = Command.make(
+  "check",
+  {
+    only: Flag.Literals("only", topics).pipe(
+      Flag.atLeast(0),
+      Flag.withDescription("Make this check; may be given more than once. Default: all of them")
+    ),
+    dir: Argument.String("dir").pipe(
+      Argument.withDescription("The folder of the package. Default: the current one"),
+      Argument.withDefault(".")
+    )
+  },
+  Effect.fnUntraced(function*({ dir, only }) {
+    const output = yield* Output
+    const path = yield* Path.Path
+    const chosen = topics.filter((topic) => only.length === 0 || only.includes(topic))
+    const reports = yield* output.progress(
+      chosen.length,
+      ({ step }) =>
+        Effect.forEach(
+          chosen,
+          (topic) => Effect.tap(Check.check(path.resolve(dir), { topics: [topic] }), () => step(topic))
+        )
+    )
+    const report: Check.Report = {
+      package: reports[0]!.package,
+      lines: reports.flatMap(({ lines }) => lines),
+      isPassed: reports.every(({ isPassed }) => isPassed)
+    }
+    const isJson = yield* flags.Json
+    yield* isJson ? output.json(report) : output.print(printable(Check.render(report)))
+    if (!report.isPassed) return yield* found(`"${report.package}" is not ready to be published`, isJson)
+  })
+).pipe(
+  Command.withDescription(
+    "Checks a package with extensions before it is published: manifest, compatibility, laws and what npm packs. It runs " +
+      "the package's own tests."
+  )
+)
+
+const subcommands = [list, show, fresh, check] as const
 
 export const extensions = Command.make("extensions").pipe(
   Command.withShortDescription("Look at extensions"),

@@ -12,6 +12,8 @@ export class Failure extends Data.TaggedError("Failure")<{
   /** What to do about it. */
   readonly doNext?: string | undefined
   readonly cause?: unknown
+  /** Whether the answer of the command has said so already. */
+  readonly isTold?: boolean | undefined
 }> {}
 
 /** Nobody reads what is written any more (`| head`): an end, not a failure. */
@@ -19,6 +21,9 @@ export class OutputClosed extends Data.TaggedError("OutputClosed") {}
 
 export const failed = (message: string, doNext?: string, cause?: unknown): Failure =>
   new Failure({ message, kind: "failed", doNext, cause })
+
+/** What a command found, and has printed, is a failure. `message` is for those who read no JSON. */
+export const found = (message: string, isTold: boolean): Failure => new Failure({ message, kind: "failed", isTold })
 
 export const misused = (message: string, doNext?: string): Failure => new Failure({ message, kind: "usage", doNext })
 

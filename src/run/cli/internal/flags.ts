@@ -74,3 +74,6 @@ export const yes = Flag.Boolean("yes").pipe(
   Flag.withDefault(false),
   Flag.withDescription("Do not ask")
 )
+
+/** The variable that holds the keys of `serve`. */
+export const keysVariable = "AGENT_LAYERS_SERVE_KEYS"

@@ -92,7 +92,7 @@ export class Output extends Context.Service<Output, {
     total: number | undefined,
     work: (progress: Progress) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
-}>()("agent-layers/run/cli/internal/output/Output") {}
+}>()("agent-layers/run/cli/internal/output") {}
 
 const send = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void, OutputClosed> =>
   Effect.callback((resume) => {

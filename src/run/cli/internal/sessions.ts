@@ -129,7 +129,7 @@ const show = Command.make(
     const session = yield* sessionOf(name)
     const { version } = yield* session.loadItems(id, { maxItems: 1 })
     const records = (yield* Stream.runCollect(Stream.takeRight(session.records(id), limit))).map((
-      { cursor: _, ...record }
+      { cursor: _cursor, ...record }
     ) => record)
     if (records.length === 0) return yield* missing(id)
     if (yield* flags.Json) return yield* output.json({ id, version, records })
@@ -246,7 +246,7 @@ const exportCommand = Command.make(
       ({ step }) =>
         Effect.forEach(all, (conversation) =>
           session.records(conversation).pipe(
-            Stream.runForEach(({ cursor: _, ...record }) =>
+            Stream.runForEach(({ cursor: _cursor, ...record }) =>
               Effect.flatMap(Effect.orDie(encodeLine({ conversation, ...record })), (line) => {
                 items++
                 return write(`${line}\n`)
