@@ -45,7 +45,14 @@ const rows = {
     "fan-out",
     "redact"
   ],
-  "Errors handled gracefully": ["backend", "provider", "sandbox", "exporter", "MCP server", "tool"]
+  "Errors handled gracefully": ["backend", "provider", "sandbox", "exporter", "MCP server", "tool"],
+  Registration: ["register"],
+  Discovery: ["direct dependencies"],
+  Configuration: ["file and environment", "mistakes"],
+  Distribution: ["npm pack"],
+  Compatibility: ["Extension.compatibility", "Extension.validate"],
+  Degradation: ["fallback", "required"],
+  Testing: ["TestAgents.layer"]
 }
 
 const labels = { passed: "pass", failed: "FAIL", skipped: "skip", missing: "MISSING" }
