@@ -3,7 +3,7 @@
  * with this version of agent-layers, that its tests run the laws of its kinds and pass, and that what npm packs is what
  * users need and nothing that they must not have. One line each, with what to do where it fails.
  *
- * It runs the package's own code: its `test` and `prepack` scripts, and the modules of its extensions.
+ * It runs the package's own code: its `build`, `test` and `prepack` scripts, and the modules of its extensions.
  *
  * @since 0.1.0
  */
@@ -142,22 +142,27 @@ const exported = (candidate: Extension.Candidate): Effect.Effect<Line> =>
     })
   )
 
-const checkManifest = Effect.fnUntraced(function*(subject: Subject): Effect.fn.Return<ReadonlyArray<Line>> {
-  const { broken, candidates } = subject
-  const loaded = yield* Effect.forEach(candidates, exported)
-  const none = candidates.length === 0 && broken.length === 0
-    ? [failed(
+const checkManifest = Effect.fnUntraced(function*(
+  subject: Subject
+): Effect.fn.Return<ReadonlyArray<Line>, never, ChildProcessSpawner> {
+  const { broken, candidates, folder, manifest } = subject
+  const lines: Array<Line> = [...membersOf(subject)]
+  if (candidates.length === 0 && broken.length === 0) {
+    lines.push(failed(
       "manifest",
       "package.json tells of no extension",
       `Add: "agentLayers": { "extensions": [{ "kind": "session", "name": "acme", "entry": "./extension" }] }`
-    )]
-    : []
-  return [
-    ...none,
-    ...membersOf(subject),
-    ...broken.map(({ reason }) => failed("manifest", reason.message, "Correct package.json")),
-    ...loaded
-  ]
+    ))
+  }
+  lines.push(...broken.map(({ reason }) => failed("manifest", reason.message, "Correct package.json")))
+  // What was built before may be of other sources.
+  if (candidates.length > 0 && manifest.scripts?.["build"] !== undefined) {
+    const { code, output } = yield* npm.run(folder, ["run", "build"])
+    if (code !== 0) {
+      return [...lines, failed("manifest", `npm run build fails${npm.firstFailure(output)}`, "Mend what it tells")]
+    }
+  }
+  return [...lines, ...yield* Effect.forEach(candidates, exported)]
 })
 
 const checkCompatibility = Effect.fnUntraced(function*(

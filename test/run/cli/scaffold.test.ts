@@ -59,7 +59,8 @@ describe("the files of a scaffold", () => {
     }
     assert.include(refused("model", "error"), "agent-layers has a module ModelError")
     assert.include(refused("session", "laws"), "SessionLaws")
-    // A name with the templates' own in it.
+    // The templates' own name, and a name with it in it.
+    assert.strictEqual(made("session", "acme").packageName, "agent-layers-session-acme")
     assert.strictEqual(made("sandbox", "my-acme").packageName, "agent-layers-sandbox-my-acme")
     assert.notInclude(JSON.stringify(made("sandbox", "my-acme").files), "my-my-acme")
   })

@@ -41,13 +41,12 @@ describe("Check", () => {
 
   const packages = (name: string) => path.join(project.folder, "packages", name)
 
-  /** As it was scaffolded, and built. */
-  const built = async (kind: string): Promise<string> => {
+  /** As it was scaffolded. */
+  const scaffolded = async (kind: string): Promise<string> => {
     const folder = packages(kind)
     if (fs.existsSync(folder)) return folder
     const files = Result.getOrThrow(scaffold(kind, "moon"))
     await Effect.runPromise(write(files, folder).pipe(Effect.provide(NodeServices.layer)))
-    await expectRun(folder, "npm", ["run", "build"])
     return folder
   }
 
@@ -55,17 +54,14 @@ describe("Check", () => {
   /** A copy of it with something changed. */
   const packageWith = async (
     kind: string,
-    change: (folder: string, edit: (file: string, f: (text: string) => string) => void) => void,
-    dist: "as it was" | "none" | "anew" = "as it was"
+    change: (folder: string, edit: (file: string, f: (text: string) => string) => void) => void
   ): Promise<string> => {
     const folder = packages(`package-${++made}`)
-    fs.cpSync(await built(kind), folder, { recursive: true })
+    fs.cpSync(await scaffolded(kind), folder, { recursive: true })
     change(folder, (file, f) => {
       const full = path.join(folder, file)
       fs.writeFileSync(full, f(fs.readFileSync(full, "utf8")))
     })
-    if (dist !== "as it was") fs.rmSync(path.join(folder, "dist"), { recursive: true })
-    if (dist === "anew") await expectRun(folder, "npm", ["run", "build"])
     return folder
   }
 
@@ -117,12 +113,17 @@ describe("Check", () => {
       assert.isNotEmpty(failed, told.text)
       for (const text of said) assert.include(failed.join("\n"), text)
     }
-    const unbuilt = await check(await packageWith("tool", () => {}, "none"), "manifest")
-    assert.match(unbuilt.text, /^FAILED {2}manifest .*cannot be loaded.*npm run build/m)
+    const unbuildable = await packageWith(
+      "tool",
+      (_, edit) => edit("src/index.ts", (text) => `${text}const x: number = ""\n`)
+    )
+    assert.match(
+      (await check(unbuildable, "manifest")).text,
+      /^FAILED {2}manifest {6}npm run build fails: .*error TS\d+/m
+    )
     const thrown = await packageWith(
       "tool",
-      (_, edit) => edit("src/extension.ts", (text) => `${text}\nthrow new Error("boom")\n`),
-      "anew"
+      (_, edit) => edit("src/extension.ts", (text) => `${text}\nthrow new Error("boom")\n`)
     )
     assert.match((await check(thrown, "manifest")).text, /^FAILED {2}manifest .*boom/m)
   }, 240_000)

@@ -218,7 +218,7 @@ export const scaffold = (kind: string, name: string): Result.Result<Scaffold, Fa
   }
   const named = (text: string): string => text.replaceAll(/@[A-Z]+@|Acme|acme/g, (word) => words[word] ?? word)
   const module = named(template.module)
-  if (new RegExp(`\\b${module}\\b`).test(template.source + template.test)) {
+  if (new RegExp(`\\b${module}\\b`).test(`${template.source}${template.test}`.replaceAll("Acme", ""))) {
     return Result.fail(misused(`"${name}" is taken: agent-layers has a module ${module}`, "Take another name"))
   }
   const own = { ...template, module }
