@@ -11,7 +11,7 @@ import { Session } from "../../../services/Session.ts"
 import * as agentsOf from "./agents.ts"
 import { lines, terminalAsk } from "./ask.ts"
 import { converse } from "./converse.ts"
-import { line, misused, tell } from "./failure.ts"
+import { Failure, line, misused, OutputClosed, tell } from "./failure.ts"
 import * as flags from "./flags.ts"
 import { count, oneLine, Output, time } from "./output.ts"
 import * as stack from "./stack.ts"
@@ -145,11 +145,11 @@ export const chat = Command.make(
           ask,
           isShown: true
         }).pipe(
-          Effect.catchTags({
-            ModelError: (error) => output.print(style.red(line(tell(error)))),
-            RunError: (error) => output.print(style.red(line(tell(error)))),
-            SessionError: (error) => output.print(style.red(line(tell(error))))
-          })
+          // An agent's own effects may fail with anything.
+          Effect.catchIf(
+            (error) => !(error instanceof Failure) && !(error instanceof OutputClosed),
+            (error) => output.print(style.red(line(tell(error))))
+          )
         )
 
       for (;;) {

@@ -109,8 +109,9 @@ const bar = (done: number, total: number | undefined, label: string): string => 
 const make = Effect.gen(function*() {
   const stdio = yield* Stdio.Stdio
   const isTerminal = yield* stdio.stdoutIsTerminal
-  const showsProgress = yield* stdio.stderrIsTerminal
-  const { canColor, canPrompt } = yield* TerminalCapabilities.TerminalCapabilities
+  const { canAnimate, canColor, canPrompt } = yield* TerminalCapabilities.TerminalCapabilities
+  // A terminal that cannot redraw a line says so where it is standard output too.
+  const showsProgress = (yield* stdio.stderrIsTerminal) && (canAnimate || !isTerminal)
   // Without a listener a closed pipe would end the process; who writes learns of it by the callback.
   process.stdout.on("error", () => {})
   process.stderr.on("error", () => {})

@@ -53,7 +53,7 @@ export const run = Command.make(
     const services = yield* stack.open
     const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents), services)
     const agent = yield* agentsOf.pick(agents, Option.getOrUndefined(options.agent))
-    if (!isJson) yield* output.note(output.style.dim(`model: ${services.model}`))
+    if (!isJson) yield* output.note(`model: ${services.model}`)
     const layer = Layer.provideMerge(agents.layer, stack.services(services))
     const result = yield* stack.using(
       layer,

@@ -131,7 +131,8 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
   const built = yield* Layer.build(Layer.provideMerge(agents.layer, stack.services(services)))
   const context = built as Context.Context<Provided>
   const tenants = keys.length === 0 ? undefined : yield* tenantsOf(keys, context)
-  const health = Health.make(services.registry)
+  // Whoever reaches it may ask; the services are asked once a second at most.
+  const check = yield* Effect.cachedWithTTL(Health.make(services.registry).check, "1 second")
   const drainTimeout = Duration.seconds(options.drain)
   const erased = agents.agents as Readonly<Record<string, Agent.Agent<unknown>>>
   const limits = { maxRuns: options.maxRuns, maxBodyBytes: options.maxBody, drainTimeout }
@@ -151,7 +152,7 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
       "GET",
       "/health",
       Effect.flatMap(
-        health.check,
+        check,
         ({ status }) => HttpServerResponse.json({ status }, { status: status === "down" ? 503 : 200 })
       )
     )

@@ -67,7 +67,9 @@ const variable = (name: string) =>
 const environment = Config.all({
   key: variable("OPENAI_API_KEY"),
   url: variable("OPENAI_BASE_URL"),
-  model: variable("AGENT_LAYERS_MODEL")
+  model: variable("AGENT_LAYERS_MODEL"),
+  // What other programs call it.
+  common: variable("OPENAI_MODEL")
 })
 
 /** An address without a user name and password in it. */
@@ -75,7 +77,7 @@ const isServer = (url: string) => /^https?:\/\/[^\s/@]+(?:\/[^\s?#]*)?$/.test(ur
 
 /** A key means a real model. Servers that check none take any. */
 const defaultEntry = Effect.gen(function*() {
-  const { key, model, url } = yield* environment
+  const { common, key, model, url } = yield* environment
   if (key === undefined) {
     const why = url === undefined
       ? "OPENAI_API_KEY is not set"
@@ -88,7 +90,7 @@ const defaultEntry = Effect.gen(function*() {
       "Set it to one such as http://localhost:11434/v1, without user name, password and query"
     )
   }
-  const name = model ?? defaultModel
+  const name = model ?? common ?? defaultModel
   return {
     line: `${name} at ${url ?? "https://api.openai.com/v1"}`,
     entry: { use: "openai", settings: { model: name } }
