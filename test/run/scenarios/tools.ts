@@ -97,4 +97,4 @@ export const wait = (ms: number, callId: string): Call => call("wait", { ms }, c
 
 export const { look, note, pay } = support
 
-export const textOf = (items: ReadonlyArray<Item.Item>): string => items.map(Item.text).join(" ")
+const textOf = (items: ReadonlyArray<Item.Item>): string => items.map(Item.text).join(" ")
