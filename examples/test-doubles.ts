@@ -79,9 +79,10 @@ const left = Effect.gen(function*() {
 /** A Layer of a real model that got into a test by mistake costs no money: it dies before it asks. */
 const real = Effect.gen(function*() {
   const model = ModelOpenAIResponses.layer({ apiKey: Redacted.make("sk-real"), model: "gpt-5.4" })
-  const cause = yield* Effect.flip(Effect.sandbox(Effect.provide(ask, model)))
+  const mistake = ask.pipe(Effect.provide(model), Effect.provide(doubles({})))
+  const cause = yield* Effect.flip(Effect.sandbox(mistake))
   yield* check("a real model is refused", Cause.pretty(cause).includes("which TestAgents forbids"))
-}).pipe(Effect.provide(doubles({})))
+})
 
 const all = Effect.all([answered, lost, overtaken, left, real])
 all.pipe(Effect.andThen(Effect.suspend(() => Console.log(`${checks} checks hold`))), NodeRuntime.runMain)

@@ -108,16 +108,25 @@ export const packed = async (): Promise<string> => {
   }
   if (fs.existsSync(folder)) return tarball()
   fs.mkdirSync(store, { recursive: true })
-  const temporary = fs.mkdtempSync(path.join(store, "building-"))
-  try {
-    await build(temporary)
-    fs.rmSync(path.join(temporary, "package"), { recursive: true })
-    // Another process may have been faster; whose folder stands does not matter.
-    if (!fs.existsSync(folder)) fs.renameSync(temporary, folder)
-  } catch (error) {
-    if (!fs.existsSync(folder)) throw error
-  } finally {
-    fs.rmSync(temporary, { recursive: true, force: true })
+  const lock = `${folder}.lock`
+  while (!fs.existsSync(folder)) {
+    try {
+      fs.mkdirSync(lock)
+    } catch {
+      // Somebody builds it, or was killed while doing so.
+      if (fs.existsSync(lock) && Date.now() - fs.statSync(lock).mtimeMs > 180_000) fs.rmdirSync(lock)
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      continue
+    }
+    const temporary = fs.mkdtempSync(path.join(store, "building-"))
+    try {
+      await build(temporary)
+      fs.rmSync(path.join(temporary, "package"), { recursive: true })
+      fs.renameSync(temporary, folder)
+    } finally {
+      fs.rmSync(temporary, { recursive: true, force: true })
+      fs.rmdirSync(lock)
+    }
   }
   for (const name of fs.readdirSync(store)) {
     const other = path.join(store, name)

@@ -102,8 +102,9 @@ const refusal = (who: string, url: string): Error =>
  * `HttpClient`, is a defect that says who wanted to talk to whom.
  *
  * A Layer is built with what is provided around it, so that this stands outside of what it guards:
- * `program.pipe(Effect.provide(Model), Effect.provide(TestAgents.forbidNetwork()))`. A client that a program brings
- * itself over `fetch` fails with a transport error that says so, and the scope's end is a defect.
+ * `program.pipe(Effect.provide(Model), Effect.provide(TestAgents.forbidNetwork()))`. Where the program takes the refusal
+ * for a failure and goes on (a run makes a `ModelError` of what its model dies of, a client of the program's own over
+ * `fetch` fails with a transport error), the end of this Layer is the defect.
  *
  * @category layers
  * @since 0.1.0
@@ -113,15 +114,17 @@ export const forbidNetwork = (options: NetworkOptions = {}): Layer.Layer<HttpCli
     const except = new Set(options.except)
     const isAllowed = (url: string) => except.has(hostOf(url) ?? "")
     const attempted: Array<Error> = []
+    const refuse = (who: string, url: string): Error => {
+      const error = refusal(who, url)
+      attempted.push(error)
+      return error
+    }
     const fetch = yield* FetchHttpClient.Fetch
     const outer = Context.get(yield* Layer.build(FetchHttpClient.layer), HttpClient.HttpClient)
 
     const guardedFetch: typeof globalThis.fetch = (input, init) => {
       const url = typeof input === "string" ? input : input instanceof URL ? input.href : input.url
-      if (isAllowed(url)) return fetch(input, init)
-      const error = refusal("A client over fetch", url)
-      attempted.push(error)
-      return Promise.reject(error)
+      return isAllowed(url) ? fetch(input, init) : Promise.reject(refuse("A client over fetch", url))
     }
     yield* Effect.addFinalizer((exit) =>
       exit._tag === "Success" && attempted.length > 0 ? Effect.die(attempted[0]) : Effect.void
@@ -129,12 +132,12 @@ export const forbidNetwork = (options: NetworkOptions = {}): Layer.Layer<HttpCli
     const client = HttpClient.make((request, url) =>
       isAllowed(url.href)
         ? outer.execute(request)
-        : Effect.die(refusal("HttpClient", url.href))
+        : Effect.die(refuse("HttpClient", url.href))
     )
     return Context.make(HttpClient.HttpClient, client).pipe(
       Context.add(FetchHttpClient.Fetch, guardedFetch),
       Context.add(NetworkPolicy, {
-        check: (who, url) => isAllowed(url) ? Effect.void : Effect.die(refusal(who, url))
+        check: (who, url) => isAllowed(url) ? Effect.void : Effect.suspend(() => Effect.die(refuse(who, url)))
       })
     )
   }))

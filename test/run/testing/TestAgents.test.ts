@@ -121,10 +121,21 @@ describe("a forbidden network", () => {
     Effect.scoped(Effect.gen(function*() {
       const { hits, url } = yield* server
       const Model = ModelOpenAIChat.layer({ apiKey, baseURL: url, model: "m" })
+      const asking = Effect.flatMap(ModelProvider.ModelProvider, (provider) => provider.getModel()).pipe(
+        Effect.flatMap((model) => model.respond({ input: "Hi" }))
+      )
       const exit = yield* Effect.exit(
-        Runner.run(agent, "Hi").pipe(Effect.provide(TestAgents.forbidNetwork()), Effect.provide(Model))
+        asking.pipe(Effect.provide(TestAgents.forbidNetwork()), Effect.provide(Model))
       )
       assert.include(defect(exit), `The model "m" of`)
+      const failed = yield* Effect.flip(
+        Runner.run(agent, "Hi").pipe(Effect.provide(TestAgents.forbidNetwork()), Effect.provide(Model))
+      )
+      assert.include(failed.message, "which TestAgents forbids")
+      const swallowed = yield* Effect.exit(
+        Effect.ignore(Runner.run(agent, "Hi")).pipe(Effect.provide(TestAgents.forbidNetwork()), Effect.provide(Model))
+      )
+      assert.include(defect(swallowed), "which TestAgents forbids")
       assert.strictEqual(hits(), 0)
       yield* Effect.exit(
         Runner.run(agent, "Hi").pipe(

@@ -117,7 +117,7 @@ describe("the laws of MCP servers", () => {
       Effect.gen(function*() {
         const outcome = yield* Law.verify(law, { open, cannot: ["announcements"] })
         if (outcome._tag === "Broken") assert.fail(outcome.report)
-      }))
+      }), 30_000)
   }
 })
 

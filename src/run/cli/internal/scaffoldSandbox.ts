@@ -184,7 +184,7 @@ describe("the laws of Sandbox", () => {
       Effect.gen(function*() {
         const outcome = yield* Law.verify(law, subject(yield* opened))
         if (outcome._tag === "Broken") assert.fail(outcome.report)
-      }).pipe(Effect.scoped))
+      }).pipe(Effect.scoped), 30_000)
   }
 
   it.live("a command runs", () =>

@@ -114,7 +114,7 @@ describe("the laws of Session", () => {
       Effect.gen(function*() {
         const outcome = yield* Law.verify(law, subject(yield* temporary))
         if (outcome._tag === "Broken") assert.fail(outcome.report)
-      }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
+      }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 30_000)
   }
 
   it.live("most of them are shown", () =>

@@ -128,7 +128,7 @@ describe("the laws of Tracer", () => {
       Effect.gen(function*() {
         const outcome = yield* Law.verify(law, subject)
         if (outcome._tag === "Broken") assert.fail(outcome.report)
-      }))
+      }), 30_000)
   }
 })
 `
