@@ -3,6 +3,7 @@
  * folders, from the packed tarball, without a network.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -10,6 +11,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, beforeAll } from "vitest"
 import { developing, expectRun, link, packed, type Ran, run } from "../support/packed.ts"
+import { connect, startPostgres } from "../support/postgres.ts"
 import { code, read } from "./readme.ts"
 
 const section = (heading: string): string => {
@@ -106,6 +108,36 @@ describe("a newcomer", () => {
     assert.match(stdout, /^user: Hello, I am Ada\.$[^]*^user: Who am I\?$/m)
     assert.isTrue(fs.existsSync(path.join(folder, ".agent-layers", "conversations.db")))
   }, 60_000)
+
+  it("goes on in PostgreSQL, encrypted and cached, by a file", () =>
+    Effect.gen(function*() {
+      const url = (yield* startPostgres).url()
+      const server = path.join(folder, "server")
+      fs.mkdirSync(server)
+      fs.writeFileSync(path.join(server, "package.json"), JSON.stringify({ name: "server", private: true }))
+      fs.writeFileSync(
+        path.join(server, "agent-layers.config.yaml"),
+        "session:\n  use: postgres\n  wrap: [cached, encrypted]\n"
+      )
+      link(folder, ["@effect/sql-pg"])
+      const env = {
+        DATABASE_URL: Redacted.value(url),
+        AGENT_LAYERS_SESSION_ENCRYPTED_KEYS: `2026:${Buffer.from("k".repeat(32)).toString("base64")}`
+      }
+      const chat = (stdin: string) => Effect.promise(() => expectTold("npx agent-layers chat", server, { stdin, env }))
+      const { output } = yield* chat("Hello, I am Ada.\n")
+      assert.match(output, /^session: .*postgres.*$/m, output)
+      assert.match(output, /^session: .*encrypted/m, output)
+      assert.notInclude((yield* chat("Who am I?\n")).output, "new conversation")
+      const shown = yield* Effect.promise(() => expectTold("npx agent-layers sessions show default", server, { env }))
+      assert.match(shown.stdout, /^user: Hello, I am Ada\.$[^]*^user: Who am I\?$/m)
+      const sql = yield* connect(url)
+      const rows = yield* sql<
+        { readonly text: string }
+      >`select agent_layers_items::text as text from agent_layers_items`
+      assert.isNotEmpty(rows)
+      assert.notInclude(JSON.stringify(rows), "Ada")
+    }).pipe(Effect.scoped, Effect.runPromise), 120_000)
 
   it("lists extensions", async () => {
     const { stdout } = await expectTold("npx agent-layers extensions list", folder)
