@@ -1,7 +1,7 @@
 /**
  * What the agents of the scenarios are made of. Every handler says in `Ran` what it did.
  */
-import { Item, ModelScripted } from "agent-layers"
+import { ModelScripted } from "agent-layers"
 import { Effect, Layer, Schema } from "effect"
 import { Prompt, Tool, Toolkit } from "effect/ai"
 import * as support from "../support.ts"
@@ -96,5 +96,3 @@ export const find = (key: string, callId: string): Call => call("find", { key },
 export const wait = (ms: number, callId: string): Call => call("wait", { ms }, callId)
 
 export const { look, note, pay } = support
-
-const textOf = (items: ReadonlyArray<Item.Item>): string => items.map(Item.text).join(" ")
