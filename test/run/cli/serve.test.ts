@@ -1,7 +1,9 @@
 /** `agent-layers serve` as a process: its routes, keys, limits, many clients, and how it stops. */
 import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { promisify } from "node:util"
 import OpenAI from "openai"
 import { normalise, project, run, spawn, watch } from "./support.ts"
 
@@ -84,6 +86,16 @@ describe("agent-layers serve", { timeout: 60_000 }, () => {
       })
       for await (const chunk of stream) streamed += chunk.choices[0]?.delta.content ?? ""
       assert.include(streamed, "You said: Hello.")
+
+      const curl = (path: string, body: object) =>
+        promisify(execFile)("curl", ["-sN", `${url}${path}`, "--json", JSON.stringify(body)], { encoding: "utf8" })
+      const answered = await curl("/v1/responses", { model: "writer", input: "By curl." })
+      assert.include(answered.stdout, "You said: By curl.")
+      const events = await curl("/v1/responses", { model: "writer", input: "By curl.", stream: true })
+      assert.match(events.stdout, /^event: response\.created$[^]*^event: response\.completed$/m)
+      const message = { role: "user", content: "By curl." }
+      const chunks = await curl("/v1/chat/completions", { model: "writer", messages: [message], stream: true })
+      assert.match(chunks.stdout, /^data: \[DONE\]$/m)
 
       const created = await post(`${url}/runs`, { agent: "writer", input: "Hi." }, { prefer: "wait=10" })
       assert.strictEqual(created.status, 200)
