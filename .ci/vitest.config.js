@@ -32,7 +32,7 @@ export default defineConfig({
     // A module is loaded once for each worker and not for each file: most of a file's time would go there.
     isolate: false,
     // Many tests wait: for a process to end, for a timeout to pass.
-    maxWorkers: Math.max(3, availableParallelism()),
+    maxWorkers: availableParallelism() + 2,
     // Tests start many processes from these sources: what Node made of a file is kept for the next one.
     env: { NODE_COMPILE_CACHE: path.join(root, "node_modules/.vite/compiled") },
     execArgv: ["--disable-warning=ExperimentalWarning"],
