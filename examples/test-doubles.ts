@@ -79,7 +79,7 @@ const left = Effect.gen(function*() {
 /** A Layer of a real model that got into a test by mistake costs no money: it dies before it asks. */
 const real = Effect.gen(function*() {
   const model = ModelOpenAIResponses.layer({ apiKey: Redacted.make("sk-real"), model: "gpt-5.4" })
-  const mistake = ask.pipe(Effect.provide(model), Effect.provide(doubles({})))
+  const mistake = ask.pipe(Effect.provide(Layer.provideMerge(model, doubles({}))))
   const cause = yield* Effect.flip(Effect.sandbox(mistake))
   yield* check("a real model is refused", Cause.pretty(cause).includes("which TestAgents forbids"))
 })
