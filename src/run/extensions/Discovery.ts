@@ -19,6 +19,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Extension from "../../services/Extension.ts"
 import {
@@ -52,8 +53,6 @@ const describe = (u: unknown): string =>
     : typeof u === "string"
     ? `"${u.slice(0, 60)}"`
     : String(u)
-
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /** The packages of which a process can hold only one copy. */
 const shared = ["effect", "agent-layers"] as const
@@ -123,7 +122,7 @@ const read = (
     )
   }
   const field = manifest.agentLayers
-  if (!isObject(field)) {
+  if (!Predicate.isReadonlyObject(field)) {
     refuse("agentLayers", `{ "extensions": [ … ] }`, field)
     return { candidates, errors }
   }
@@ -140,7 +139,7 @@ const read = (
   for (const [index, given] of extensions.entries()) {
     const at = `agentLayers.extensions[${index}]`
     const before = errors.length
-    if (!isObject(given)) {
+    if (!Predicate.isReadonlyObject(given)) {
       refuse(at, `an object with "kind", "name" and "entry"`, given)
       continue
     }

@@ -1,5 +1,6 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import {
   ExtensionError,
   type ExtensionErrorReason,
@@ -77,8 +78,6 @@ export const combine = (subject: string, wrong: ReadonlyArray<Wrong>): Extension
   })
 }
 
-const isObject = (u: unknown): u is Record<string, unknown> => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const describe = (u: unknown): string =>
   Array.isArray(u) ? "a list" : u === null ? "null" : typeof u === "object" ? "an object" : `the ${typeof u} ${u}`
 
@@ -103,7 +102,9 @@ const choiceOf = (
 ): { readonly choice: Choice | undefined; readonly wrong: ReadonlyArray<Wrong> } => {
   if (typeof given === "string") return { choice: { use: given }, wrong: [] }
   const like = `the name of an extension, or { "use": name, "settings": { … } }, is wanted`
-  if (!isObject(given)) return { choice: undefined, wrong: [issue(path, `${like}, and this is ${describe(given)}`)] }
+  if (!Predicate.isReadonlyObject(given)) {
+    return { choice: undefined, wrong: [issue(path, `${like}, and this is ${describe(given)}`)] }
+  }
   const wrong = [...unknownKeys(given, known, path)]
   const { settings, use } = given
   if (typeof use !== "string") {
@@ -116,11 +117,13 @@ const choiceOf = (
       )
     )
   }
-  if (settings !== undefined && settings !== null && !isObject(settings)) {
+  if (settings !== undefined && settings !== null && !Predicate.isReadonlyObject(settings)) {
     wrong.push(issue(`${path}.settings`, `an object is wanted, and this is ${describe(settings)}`))
   }
   return {
-    choice: typeof use === "string" ? { use, settings: isObject(settings) ? settings : {} } : undefined,
+    choice: typeof use === "string"
+      ? { use, settings: Predicate.isReadonlyObject(settings) ? settings : {} }
+      : undefined,
     wrong
   }
 }
@@ -176,7 +179,7 @@ export const make = Effect.fnUntraced(function*(
 
   const { choice, wrong: wrongEntry } = choiceOf(given, path, keysOfEntry)
   wrong.push(...wrongEntry)
-  const entry: Partial<Record<keyof Entry, unknown>> = isObject(given) ? given : {}
+  const entry: Partial<Record<keyof Entry, unknown>> = Predicate.isReadonlyObject(given) ? given : {}
   for (const name of ["required", "probe"] as const) {
     const value = entry[name]
     if (value === undefined || value === null || typeof value === "boolean") continue

@@ -2,6 +2,7 @@
  * Items on their way into a conversation that OpenAI keeps, and out of one. The service gives each an id and a status of
  * its own and makes parts of a text; what it added is taken off again.
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SessionError from "../../../services/SessionError.ts"
@@ -55,8 +56,6 @@ const decodeItem = Schema.decodeUnknownResult(
   Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown))
 )
 
-const isRecord = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
-
 const typeOf = (item: Fields): string => typeof item["type"] === "string" ? item["type"] : "message"
 
 const invalid = (description: string) => Result.fail(new SessionError.InvalidInput({ description }))
@@ -69,7 +68,7 @@ const textsOf = (value: unknown): ReadonlyArray<string> =>
   typeof value === "string"
     ? [value]
     : Array.isArray(value)
-    ? value.flatMap((part: unknown) => isRecord(part) ? textsOf(part["text"]) : [])
+    ? value.flatMap((part: unknown) => Predicate.isReadonlyObject(part) ? textsOf(part["text"]) : [])
     : []
 
 /**
@@ -119,7 +118,9 @@ export const toService = (
 }
 
 const withoutEmpty = (part: unknown): unknown => {
-  if (!isRecord(part) || part["type"] !== "output_text" || !Array.isArray(part["logprobs"])) return part
+  if (!Predicate.isReadonlyObject(part) || part["type"] !== "output_text" || !Array.isArray(part["logprobs"])) {
+    return part
+  }
   const { logprobs, ...rest } = part
   const { annotations, text, type, ...more } = rest
   return { type, text, annotations, ...more, ...(logprobs.length === 0 ? {} : { logprobs }) }
@@ -129,7 +130,7 @@ const withoutEmpty = (part: unknown): unknown => {
 const onlyText = (content: unknown): string | undefined => {
   if (!Array.isArray(content) || content.length !== 1) return undefined
   const part: unknown = content[0]
-  return isRecord(part) && part["type"] === "input_text" && typeof part["text"] === "string" &&
+  return Predicate.isReadonlyObject(part) && part["type"] === "input_text" && typeof part["text"] === "string" &&
       Object.keys(part).length === 2
     ? part["text"]
     : undefined
@@ -141,7 +142,7 @@ const onlyText = (content: unknown): string | undefined => {
  * @internal
  */
 export const fromService = (item: unknown): string => {
-  if (!isRecord(item)) return JSON.stringify(item)
+  if (!Predicate.isReadonlyObject(item)) return JSON.stringify(item)
   const type = typeOf(item)
   const known = shapes.get(type)
   if (known === undefined) return JSON.stringify(item)

@@ -19,19 +19,16 @@ export interface Agents {
   readonly from: string
 }
 
-const isRecord = (u: unknown): u is Readonly<Record<string, unknown>> =>
-  typeof u === "object" && u !== null && !Array.isArray(u)
-
 const wanted =
   "It exports an Agent as default, or `agents`, a record of Agents; and `layer`, if they need one, with their handlers"
 
 const parse = (module: Readonly<Record<string, unknown>>, from: string): Effect.Effect<Agents, Failure> => {
   const exported = module["default"]
-  const whole = isRecord(exported) && !Agent.isAgent(exported) ? { ...exported, ...module } : module
+  const whole = Predicate.isReadonlyObject(exported) && !Agent.isAgent(exported) ? { ...exported, ...module } : module
   const found = Agent.isAgent(exported)
     ? { [exported.name]: exported }
-    : whole["agents"] ?? (isRecord(exported) ? exported : undefined)
-  if (!isRecord(found)) return Effect.fail(failed(`"${from}" exports no agents`, wanted))
+    : whole["agents"] ?? (Predicate.isReadonlyObject(exported) ? exported : undefined)
+  if (!Predicate.isReadonlyObject(found)) return Effect.fail(failed(`"${from}" exports no agents`, wanted))
   const agents: Record<string, Agent.Any> = {}
   for (const [name, agent] of Object.entries(found)) {
     if (name === "layer" && whole["agents"] === undefined) continue

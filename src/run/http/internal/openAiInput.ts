@@ -1,5 +1,6 @@
 /** What clients of OpenAI send, as what a run starts with. */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -42,8 +43,6 @@ export interface CompletionOrder extends Order {
 }
 
 type Fields = Readonly<Record<string, unknown>>
-
-const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
 
 const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema.NullOr(schema))
 
@@ -321,7 +320,7 @@ type Part = Result.Result<ContentPart, string>
 
 /** A content part of a chat message as one of an item. */
 const partOf = (part: unknown, role: string): Part => {
-  if (!isFields(part)) return Result.fail("")
+  if (!Predicate.isReadonlyObject(part)) return Result.fail("")
   switch (part["type"]) {
     case "text":
       return typeof part["text"] === "string"
@@ -333,16 +332,16 @@ const partOf = (part: unknown, role: string): Part => {
         : Result.fail(".refusal")
     case "image_url": {
       const image = part["image_url"]
-      return isFields(image) && typeof image["url"] === "string"
+      return Predicate.isReadonlyObject(image) && typeof image["url"] === "string"
         ? Result.succeed({ type: "input_image", image_url: image["url"], detail: image["detail"] ?? "auto" })
         : Result.fail(".image_url")
     }
     case "input_audio":
-      return isFields(part["input_audio"])
+      return Predicate.isReadonlyObject(part["input_audio"])
         ? Result.succeed({ type: "input_audio", input_audio: part["input_audio"] })
         : Result.fail(".input_audio")
     case "file":
-      return isFields(part["file"])
+      return Predicate.isReadonlyObject(part["file"])
         ? Result.succeed({ type: "input_file", ...part["file"] })
         : Result.fail(".file")
     default:
@@ -384,7 +383,7 @@ const contentOf = (
 const roles: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant", "tool"])
 
 const callOf = (call: unknown): Item | undefined => {
-  if (!isFields(call) || !isFields(call["function"])) return undefined
+  if (!Predicate.isReadonlyObject(call) || !Predicate.isReadonlyObject(call["function"])) return undefined
   const { arguments: args, name } = call["function"]
   const item = { type: "function_call", call_id: call["id"], name, arguments: args }
   return isItem(item) ? item : undefined
