@@ -74,7 +74,7 @@ const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
  * final output, boxed, when there is one.
  */
 const takeTurn = Effect.fnUntraced(function*(run: Run) {
-  run.standing.push(...run.ruled.splice(0))
+  if (run.ruled.length > 0) run.standing.push(...run.ruled.splice(0))
   const open = run.openTurn
   run.openTurn = undefined
   run.offer = run.plan.isFixed ? run.plan.offer : yield* offerOf(run)

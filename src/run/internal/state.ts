@@ -130,8 +130,10 @@ export const hookContext = (run: Run): HookContext => ({
 })
 
 /** Unique in the run and the runs inside it, and the same each time they are carried out. */
-export const stepName = (run: Run, kind: string, ...ids: ReadonlyArray<string>): string =>
-  [...run.path.map(encodeURIComponent), kind, run.turn, ...ids.map(encodeURIComponent)].join("/")
+export const stepName = (run: Run, kind: string, callId?: string): string => {
+  const name = callId === undefined ? `${kind}/${run.turn}` : `${kind}/${run.turn}/${encodeURIComponent(callId)}`
+  return run.path.length === 0 ? name : `${run.path.map(encodeURIComponent).join("/")}/${name}`
+}
 
 /** What the run says wins, field by field. */
 export const mergeSettings = (
