@@ -21,10 +21,7 @@ const files = filesBelow("test/layers").concat("test/services/SessionStack.test.
 
 const pattern = /laws: |every pair of decorators over memory .* (keeps the laws|is refused)$|deep stacks /
 
-// Every law, also those that take long and that npm test leaves out of pairs.
-process.env.AGENT_LAYERS_FULL = "1"
-
-const { errors, tests } = await runTests(files, { testNamePattern: pattern })
+const { errors, tests } = await runTests(files, { mode: "full", testNamePattern: pattern })
 
 const kindOf = (file) => file.startsWith("test/layers/") ? file.split("/")[2] : "session"
 

@@ -19,14 +19,19 @@ class QuickFirst extends BaseSequencer {
   }
 }
 
-export default defineConfig({
+// `--mode full` is npm run test:full, `--mode campaign` is npm run campaign; both have the `*.full.test.ts` too.
+export default defineConfig(({ mode }) => ({
   root,
   cacheDir: "node_modules/.vite",
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.test.ts", "examples/*.test.ts"],
-    exclude: ["**/node_modules/**", "test/fixtures/**"],
+    exclude: [
+      "**/node_modules/**",
+      "test/fixtures/**",
+      ...(mode === "full" || mode === "campaign" ? [] : ["**/*.full.test.ts"])
+    ],
     environment: "node",
     pool: "forks",
     // A module is loaded once for each worker and not for each file: most of a file's time would go there.
@@ -34,7 +39,10 @@ export default defineConfig({
     // Many tests wait: for a process to end, for a timeout to pass.
     maxWorkers: availableParallelism() + 2,
     // Tests start many processes from these sources: what Node made of a file is kept for the next one.
-    env: { NODE_COMPILE_CACHE: path.join(root, "node_modules/.vite/compiled") },
+    env: {
+      NODE_COMPILE_CACHE: path.join(root, "node_modules/.vite/compiled"),
+      ...(mode === "full" ? { AGENT_LAYERS_ROUNDS: "many" } : {})
+    },
     execArgv: ["--disable-warning=ExperimentalWarning"],
     sequence: { sequencer: QuickFirst },
     testTimeout: 30_000,
@@ -47,4 +55,4 @@ export default defineConfig({
       ignoreSourceErrors: true
     }
   }
-})
+}))

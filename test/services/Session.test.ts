@@ -7,8 +7,8 @@ import * as SessionError from "agent-layers/services/SessionError"
 import * as Tracer from "agent-layers/services/Tracer"
 import { Effect, Exit, Fiber, Layer, Logger, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { campaign } from "../support/campaign.ts"
 import { describeLaws } from "../support/laws.ts"
+import { rounds } from "../support/rounds.ts"
 
 /** The least backend: two functions. */
 const least = Effect.fnUntraced(function*(conversations: Map<string, ReadonlyArray<string>>) {
@@ -467,7 +467,7 @@ describe("Session.make", () => {
             }
           }
         }
-        for (let number = 0; number < campaign(3_000, 100_000); number++) {
+        for (let number = 0; number < rounds(3_000, 100_000); number++) {
           contents.push([{ type: "x", number }], [user(`item ${number}`)])
         }
         for (const items of contents) yield* session.saveItems("a", items, { operationId: "op" })

@@ -5,9 +5,6 @@ import * as Sandbox from "agent-layers/services/Sandbox"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as local from "../../../src/layers/sandbox/internal/local.ts"
-import * as unconfined from "../../../src/layers/sandbox/internal/unconfined.ts"
-import { isFull } from "../../support/campaign.ts"
 import { describeLaws } from "../../support/laws.ts"
 import { childOfHost, localSubject, temporary } from "./subject.ts"
 
@@ -19,22 +16,6 @@ const subject = localSubject("unconfined", SandboxUnconfined.guarantees, (root) 
 
 describeLaws("SandboxUnconfined", SandboxLaws.all, subject, { notShown: claims })
 
-// What systems without /proc/self/fd get.
-const byPath = localSubject("by-path", SandboxUnconfined.guarantees, (root) =>
-  Effect.sync(() => {
-    fs.mkdirSync(root, { recursive: true })
-    return Sandbox.make(local.make(unconfined.backendOf(root, [], SandboxUnconfined.guarantees, false)))
-  }))
-
-// Commands are the same there, so only a full run looks at them again.
-const pathLaws = SandboxLaws.all.filter(({ name }) =>
-  isFull || /file|path|link|listing|remove|director|workspace/.test(name)
-)
-
-describeLaws("SandboxUnconfined by path", pathLaws, byPath, {
-  notShown: claims.filter((claim) => pathLaws.some(({ name }) => name === claim))
-})
-
 describe("SandboxUnconfined", () => {
   const root = path.join(temporary("unconfined-own"), "root")
   const session = (options: SandboxUnconfined.Options = {}, manifest?: Sandbox.Manifest) =>
@@ -43,7 +24,6 @@ describe("SandboxUnconfined", () => {
   it.live("left nothing behind after its laws", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* subject.workspaces!, 0)
-      assert.strictEqual(yield* byPath.workspaces!, 0)
     }))
 
   it.live("claims nothing, and indeed: a command reads the host's files and reaches its network", () =>

@@ -10,8 +10,8 @@ import { Deferred, Effect, Exit, Fiber, Random, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as path from "node:path"
 import * as boundedCache from "../../../src/layers/session/internal/boundedCache.ts"
-import { campaign } from "../../support/campaign.ts"
 import { describeLaws } from "../../support/laws.ts"
+import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
 import { outageLaw, subjectsOf } from "../../support/session/lawsOver.ts"
 import { everything, temporaryFolder } from "../../support/session/subjects.ts"
 
@@ -95,14 +95,13 @@ describe("SessionCached over a backend with versions", () => {
 
   it.live(
     "shows what two other sessions write behind its back, as soon as they have written",
-    () =>
+    (test) =>
       Effect.gen(function*() {
         const filename = path.join(yield* temporaryFolder, "cached.db")
         const writers = yield* Effect.forEach([0, 1], () => SessionSqlite.make({ filename }))
         const session = yield* cachedOver(yield* SessionSqlite.make({ filename }))
         let written = 0
-        const rounds = campaign(60, 600)
-        yield* Effect.forEach(Array.from({ length: rounds }, (_, n) => n), (n) =>
+        yield* forEachSeed(test, rounds(60, 600), (n) =>
           Effect.gen(function*() {
             const writer = writers[n % 2]!
             const kind = yield* Random.nextIntBetween(0, 6)
@@ -116,9 +115,9 @@ describe("SessionCached over a backend with versions", () => {
               ...(yield* writer.loadItems("a", options)),
               isSuffix: false
             })
-          }).pipe(Random.withSeed(`cached ${n}`)), { discard: true })
+          }))
       }),
-    60_000
+    timeLimit
   )
 
   it.effect("asks once for readers at once, and gives nobody what was read before they asked", () =>
@@ -300,7 +299,7 @@ describe("SessionCached is bounded", () => {
       const maximum = { items: 50, bytes: 400 }
       const cache = boundedCache.make<boundedCache.Weight>(maximum, (_, weight) => weight)
       const model = new Map<string, boundedCache.Weight>()
-      for (let step = 0; step < campaign(20_000, 500_000); step++) {
+      for (let step = 0; step < rounds(20_000, 500_000); step++) {
         const key = `${yield* Random.nextIntBetween(0, 30)}`
         const kind = yield* Random.nextIntBetween(0, 10)
         if (kind < 5) {

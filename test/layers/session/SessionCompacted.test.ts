@@ -13,8 +13,8 @@ import * as SessionService from "agent-layers/services/Session"
 import type { SessionError } from "agent-layers/services/SessionError"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { campaign } from "../../support/campaign.ts"
 import { describeLaws } from "../../support/laws.ts"
+import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
 import { secret } from "../../support/session/decorators.ts"
 import { outageLaw, subjectsOf } from "../../support/session/lawsOver.ts"
 
@@ -157,32 +157,38 @@ describe("SessionCompacted", () => {
       assert.deepStrictEqual((yield* itemsOf(session)).map(text), ["summary of 6", ...[3, 4].flatMap(turn).map(text)])
     }))
 
-  it.effect("cuts only where both sides are valid, whatever the history", () =>
-    Effect.gen(function*() {
-      for (let round = 0; round < campaign(60, 1_000); round++) {
-        const { given, maintain, session } = yield* open({ maxItems: 4, keepItems: yield* Random.nextIntBetween(0, 5) })
-        let calls = 0
-        for (let commit = 0; commit < 6; commit++) {
-          const items: Array<Item> = [user(`a question of some length ${commit}`)]
-          for (let step = yield* Random.nextIntBetween(0, 3); step > 0; step--) {
-            const ids = Array.from({ length: yield* Random.nextIntBetween(1, 4) }, () => `call ${++calls}`)
-            if (yield* Random.nextBoolean) items.push({ type: "reasoning", id: `rs ${calls}`, summary: [] })
-            items.push(...ids.map((callId) => functionCall({ callId, name: "f", arguments: "{}" })))
-            items.push(...ids.toReversed().map((callId) => functionCallOutput(callId, "result")))
+  it.effect(
+    "cuts only where both sides are valid, whatever the history",
+    (test) =>
+      forEachSeed(test, rounds(60, 1_000), () =>
+        Effect.gen(function*() {
+          const { given, maintain, session } = yield* open({
+            maxItems: 4,
+            keepItems: yield* Random.nextIntBetween(0, 5)
+          })
+          let calls = 0
+          for (let commit = 0; commit < 6; commit++) {
+            const items: Array<Item> = [user(`a question of some length ${commit}`)]
+            for (let step = yield* Random.nextIntBetween(0, 3); step > 0; step--) {
+              const ids = Array.from({ length: yield* Random.nextIntBetween(1, 4) }, () => `call ${++calls}`)
+              if (yield* Random.nextBoolean) items.push({ type: "reasoning", id: `rs ${calls}`, summary: [] })
+              items.push(...ids.map((callId) => functionCall({ callId, name: "f", arguments: "{}" })))
+              items.push(...ids.toReversed().map((callId) => functionCallOutput(callId, "result")))
+            }
+            if (yield* Random.nextBoolean) items.push({ type: "reasoning", id: `last rs ${commit}`, summary: [] })
+            items.push(assistant("answer"))
+            yield* session.saveItems("a", items)
           }
-          if (yield* Random.nextBoolean) items.push({ type: "reasoning", id: `last rs ${commit}`, summary: [] })
-          items.push(assistant("answer"))
-          yield* session.saveItems("a", items)
-        }
-        const before = yield* itemsOf(session)
-        yield* maintain
-        const after = yield* itemsOf(session)
-        assert.isTrue(History.isValid(after))
-        assert.strictEqual(given.length, 1)
-        assert.isTrue(History.isValid(given[0]!))
-        assert.deepStrictEqual([...given[0]!, ...after.slice(1)], before)
-      }
-    }).pipe(Random.withSeed("cuts")))
+          const before = yield* itemsOf(session)
+          yield* maintain
+          const after = yield* itemsOf(session)
+          assert.isTrue(History.isValid(after))
+          assert.strictEqual(given.length, 1)
+          assert.isTrue(History.isValid(given[0]!))
+          assert.deepStrictEqual([...given[0]!, ...after.slice(1)], before)
+        })),
+    timeLimit
+  )
 
   it.effect("keeps a call whose output is not there yet, and what cannot be cut", () =>
     Effect.gen(function*() {

@@ -8,8 +8,8 @@ import { type SaveOptions, Session } from "agent-layers/services/Session"
 import { SessionError, type SessionErrorReason, Unavailable } from "agent-layers/services/SessionError"
 import { Context, Effect, Fiber, Layer, Logger, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { campaign } from "../../support/campaign.ts"
 import { describeLaws } from "../../support/laws.ts"
+import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
 import { outageLaw, subjectsOf } from "../../support/session/lawsOver.ts"
 
 const subjects = subjectsOf("fallback")
@@ -366,9 +366,9 @@ describe("SessionFallback catches up", () => {
 
   it.effect(
     "whatever happens, in whatever order: at the same version the same items, and never ahead",
-    () =>
-      Effect.gen(function*() {
-        for (let round = 0; round < campaign(25, 500); round++) {
+    (test) =>
+      forEachSeed(test, rounds(25, 500), () =>
+        Effect.gen(function*() {
           const { first, primary, second, session } = yield* open()
           const other = yield* Effect.provideService(
             SessionFallback.make({
@@ -409,9 +409,8 @@ describe("SessionFallback catches up", () => {
           yield* save(session, "last")
           yield* session.maintain("a")
           for (const { raw } of [first, second]) assert.deepStrictEqual(yield* shown(raw), yield* shown(primary.raw))
-        }
-      }).pipe(Random.withSeed("replicas"), Effect.provide(Logger.layer([]))),
-    60_000
+        }).pipe(Effect.provide(Logger.layer([])))),
+    timeLimit
   )
 })
 

@@ -26,11 +26,11 @@ import { Redis } from "effect/persistence"
 import * as net from "node:net"
 import { inspect } from "node:util"
 import { createClient } from "redis"
-import { campaign } from "../../support/campaign.ts"
 import { freePort } from "../../support/freePort.ts"
 import { describeLaws } from "../../support/laws.ts"
 import { startRedis } from "../../support/redis.ts"
 import { requires } from "../../support/requires.ts"
+import { rounds, timeLimit } from "../../support/rounds.ts"
 import { commitsOf, writersInProcesses } from "../../support/session/servers.ts"
 import { everything } from "../../support/session/subjects.ts"
 
@@ -416,7 +416,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis"), () => {
     () =>
       Effect.gen(function*() {
         const session = yield* open({ prefix: "agent-layers" })
-        yield* writersInProcesses({ backend: "redis", url: server.url, commits: campaign(30, 300) }, session)
+        yield* writersInProcesses({ backend: "redis", url: server.url, commits: rounds(30, 300) }, session)
       }).pipe(Effect.scoped),
     120_000
   )
@@ -558,7 +558,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
               return versions
             }), { concurrency: 2 })
         )
-        for (const round of ranged(campaign(4, 80))) {
+        for (const round of ranged(rounds(4, 80))) {
           yield* Effect.sleep(yield* Random.nextIntBetween(20, 150))
           if (round % 2 === 0) {
             yield* server.kill
@@ -582,7 +582,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
           )
         }
       }).pipe(Effect.scoped, quiet),
-    campaign(120_000, 600_000)
+    timeLimit
   )
 
   it.live("a node of a cluster takes all keys of a prefix in one script", () =>

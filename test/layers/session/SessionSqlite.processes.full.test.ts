@@ -5,7 +5,7 @@ import { type Item, text, user } from "agent-layers/services/Item"
 import type { SessionError } from "agent-layers/services/SessionError"
 import { Effect, Fiber } from "effect"
 import * as path from "node:path"
-import { campaign } from "../../support/campaign.ts"
+import { rounds, timeLimit } from "../../support/rounds.ts"
 import { runProgram } from "../../support/session/child.ts"
 import { openRaw, temporaryFolder } from "../../support/session/subjects.ts"
 import { type Answer, commitOf, type WriterOptions } from "./fixtures/writer.ts"
@@ -49,7 +49,7 @@ describe("SessionSqlite among processes", () => {
   it.live("several processes that open a fresh database and write at once lose nothing", () =>
     Effect.gen(function*() {
       const filename = yield* file
-      const commits = campaign(20, 150)
+      const commits = rounds(150)
       const names = ["a", "b", "c", "d"]
       const children = yield* Effect.forEach(names, (name) =>
         writer({ filename, conversation: "shared", name, from: 0, commits, size: 3 }))
@@ -151,7 +151,7 @@ describe("SessionSqlite among processes", () => {
         const filename = yield* file
         const size = 4
         let next = 0
-        for (let round = 0; round < campaign(5, 60); round++) {
+        for (let round = 0; round < rounds(60); round++) {
           const child = yield* writer({ filename, conversation: "a", name: "w", from: next, commits: 100_000, size })
           yield* child.read(1)
           child.process.stdin.write("go\n")
@@ -185,6 +185,6 @@ describe("SessionSqlite among processes", () => {
           next = last + 1
         }
       }),
-    campaign(90_000, 600_000)
+    timeLimit
   )
 })

@@ -7,7 +7,7 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
 import { toReason } from "../../../src/layers/sandbox/internal/confined.ts"
-import { campaign } from "../../support/campaign.ts"
+import { rounds, timeLimit } from "../../support/rounds.ts"
 import { temporary } from "./subject.ts"
 
 const scratch = temporary("confinement")
@@ -37,8 +37,6 @@ const swapping = (workspace: string, script: string) =>
   )
 
 describe("files of a sandbox, while a command swaps links", () => {
-  const seconds = campaign(1.5, 20)
-
   it.live.skipIf(process.platform !== "linux")("are never those of the host", () =>
     Effect.gen(function*() {
       fs.mkdirSync(path.join(victim, "sub"), { recursive: true })
@@ -78,8 +76,8 @@ describe("files of a sandbox, while a command swaps links", () => {
               outcomes.refused++
             })
         })
-      const until = performance.now() + seconds * 1000
-      for (let turn = 0; performance.now() < until; turn++) {
+      const turns = rounds(1_000)
+      for (let turn = 0; turn < turns || outcomes.inside <= 20 || outcomes.refused <= 20; turn++) {
         for (const file of ["d/file", "d/sub/file"]) {
           yield* count(one.readFile(file), (bytes) => assert.strictEqual(Buffer.from(bytes).toString(), "INSIDE"))
           yield* count(one.writeFile(file, "INSIDE"), () => {})
@@ -95,9 +93,7 @@ describe("files of a sandbox, while a command swaps links", () => {
       assert.deepStrictEqual(fs.readdirSync(victim, { recursive: true }).toSorted(), before)
       assert.strictEqual(fs.readFileSync(path.join(victim, "file"), "utf8"), "HOST")
       assert.strictEqual(fs.readFileSync(path.join(victim, "sub/file"), "utf8"), "HOST")
-      assert.isAbove(outcomes.inside, 20)
-      assert.isAbove(outcomes.refused, 20)
-    }), { timeout: 60_000 })
+    }), { timeout: timeLimit })
 
   it.live.skipIf(process.platform !== "linux")(
     "are removed without what a swapped link leads to",
@@ -106,8 +102,7 @@ describe("files of a sandbox, while a command swaps links", () => {
         fs.mkdirSync(path.join(victim, "kept"), { recursive: true })
         for (let index = 0; index < 20; index++) fs.writeFileSync(path.join(victim, `kept/${index}`), "HOST")
         const before = fs.readdirSync(victim, { recursive: true }).toSorted()
-        const until = performance.now() + seconds * 1000
-        while (performance.now() < until) {
+        for (let turn = 0; turn < rounds(60); turn++) {
           yield* Effect.scoped(Effect.gen(function*() {
             const one = yield* session
             const workspace = path.join(one.state.location, "workspace")
@@ -124,7 +119,7 @@ describe("files of a sandbox, while a command swaps links", () => {
           assert.deepStrictEqual(fs.readdirSync(victim, { recursive: true }).toSorted(), before)
         }
       }),
-    { timeout: 60_000 }
+    { timeout: timeLimit }
   )
 })
 

@@ -10,7 +10,6 @@ import type { AddressInfo } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, beforeAll } from "vitest"
-import { isFull } from "../support/campaign.ts"
 import { developing, expectRun, link, packed, type Ran, run } from "../support/packed.ts"
 import { connect, startPostgres } from "../support/postgres.ts"
 import { code, read } from "./readme.ts"
@@ -147,48 +146,46 @@ describe("a newcomer", () => {
     }
   }, 60_000)
 
-  if (isFull) {
-    it("writes an extension, which is ready to be published", async () => {
-      const [create = "", ...rest] = commands
-      const { output } = await expectTold(create, folder)
-      assert.include(output, "agent-layers-session-acme")
-      const again = await told(create, folder)
-      assert.strictEqual(again.code, 1)
-      assert.include(again.output, "is not empty")
-      const outputs = []
-      for (const command of rest) outputs.push((await expectTold(command, author())).output)
-      const [tested = "", checked = "", packed = "", published = ""] = outputs
-      assert.match(tested, /Tests +\d+ passed/)
-      assert.lengthOf(checked.split("\n").filter((line) => line.startsWith("ok ")), 4, checked)
-      assert.include(packed, "agent-layers-session-acme-0.1.0.tgz")
-      assert.include(published, "+ agent-layers-session-acme@0.1.0")
-      // It was a dry run.
-      assert.deepStrictEqual(registry.asked.filter((line) => line.startsWith("PUT")), [])
-    }, 240_000)
+  it("writes an extension, which is ready to be published", async () => {
+    const [create = "", ...rest] = commands
+    const { output } = await expectTold(create, folder)
+    assert.include(output, "agent-layers-session-acme")
+    const again = await told(create, folder)
+    assert.strictEqual(again.code, 1)
+    assert.include(again.output, "is not empty")
+    const outputs = []
+    for (const command of rest) outputs.push((await expectTold(command, author())).output)
+    const [tested = "", checked = "", packed = "", published = ""] = outputs
+    assert.match(tested, /Tests +\d+ passed/)
+    assert.lengthOf(checked.split("\n").filter((line) => line.startsWith("ok ")), 4, checked)
+    assert.include(packed, "agent-layers-session-acme-0.1.0.tgz")
+    assert.include(published, "+ agent-layers-session-acme@0.1.0")
+    // It was a dry run.
+    assert.deepStrictEqual(registry.asked.filter((line) => line.startsWith("PUT")), [])
+  }, 240_000)
 
-    it("uses it by name", async () => {
-      const user = path.join(folder, "user")
-      fs.mkdirSync(user)
-      fs.writeFileSync(
-        path.join(user, "package.json"),
-        JSON.stringify({ name: "user", private: true })
-      )
-      const tarball = path.join(author(), "agent-layers-session-acme-0.1.0.tgz")
-      await expectRun(user, "npm", ["install", "--offline", "--legacy-peer-deps", "--ignore-scripts", tarball])
-      const [config = "", file = ""] = code(publishing).filter((text) => /config\.yaml|^session:/.test(text))
-      fs.writeFileSync(path.join(user, file), `${config}\n`)
-      const { output } = await expectTold("npx agent-layers chat", user, { stdin: "Hello, I am Ada.\n" })
-      assert.match(output, /^session: acme/m)
-      const stored = fs.readdirSync(path.join(user, ".acme"))
-      assert.lengthOf(stored, 1)
-      const { stdout } = await expectTold("npx agent-layers extensions list --kind session", user)
-      assert.match(stdout, /^session +acme +0\.1\.0 +agent-layers-session-acme/m)
-      const mistaken = await told("npx agent-layers chat", user, {
-        stdin: "Hello\n",
-        env: { AGENT_LAYERS_SESSION: "acmee" }
-      })
-      assert.strictEqual(mistaken.code, 1)
-      assert.include(mistaken.output, "did you mean \"acme\"?")
-    }, 120_000)
-  }
+  it("uses it by name", async () => {
+    const user = path.join(folder, "user")
+    fs.mkdirSync(user)
+    fs.writeFileSync(
+      path.join(user, "package.json"),
+      JSON.stringify({ name: "user", private: true })
+    )
+    const tarball = path.join(author(), "agent-layers-session-acme-0.1.0.tgz")
+    await expectRun(user, "npm", ["install", "--offline", "--legacy-peer-deps", "--ignore-scripts", tarball])
+    const [config = "", file = ""] = code(publishing).filter((text) => /config\.yaml|^session:/.test(text))
+    fs.writeFileSync(path.join(user, file), `${config}\n`)
+    const { output } = await expectTold("npx agent-layers chat", user, { stdin: "Hello, I am Ada.\n" })
+    assert.match(output, /^session: acme/m)
+    const stored = fs.readdirSync(path.join(user, ".acme"))
+    assert.lengthOf(stored, 1)
+    const { stdout } = await expectTold("npx agent-layers extensions list --kind session", user)
+    assert.match(stdout, /^session +acme +0\.1\.0 +agent-layers-session-acme/m)
+    const mistaken = await told("npx agent-layers chat", user, {
+      stdin: "Hello\n",
+      env: { AGENT_LAYERS_SESSION: "acmee" }
+    })
+    assert.strictEqual(mistaken.code, 1)
+    assert.include(mistaken.output, "did you mean \"acme\"?")
+  }, 120_000)
 })

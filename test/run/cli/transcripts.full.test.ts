@@ -7,7 +7,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { campaign } from "../../support/campaign.ts"
 import { normalise, project, run, transcripts } from "./support.ts"
 
 interface Step {
@@ -62,10 +61,7 @@ const perform = async (step: Step, folder: string): Promise<string> => {
   ].join("")
 }
 
-const files = campaign(
-  ["chat.txt", "extensions.txt", "help.txt", "run.txt"],
-  fs.readdirSync(transcripts).filter((file) => file.endsWith(".txt"))
-)
+const files = fs.readdirSync(transcripts).filter((file) => file.endsWith(".txt"))
 
 describe("a transcript", () => {
   it.each(files)("%s", { timeout: 300_000 }, async (file) => {

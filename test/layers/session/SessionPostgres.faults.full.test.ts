@@ -2,8 +2,8 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as SessionPostgres from "agent-layers/layers/session/SessionPostgres"
 import { text, user } from "agent-layers/services/Item"
 import { Duration, Effect, Exit, Fiber, Random, Redacted, Schedule, Scope } from "effect"
-import { campaign } from "../../support/campaign.ts"
 import { connect, startPostgres, untilUp } from "../../support/postgres.ts"
+import { rounds, timeLimit } from "../../support/rounds.ts"
 import { commitsOf, writersInProcesses } from "../../support/session/servers.ts"
 
 const scope = Effect.runSync(Scope.make())
@@ -44,7 +44,7 @@ describe("SessionPostgres over a server that fails", () => {
       Effect.gen(function*() {
         const url = yield* server.freshDatabase
         yield* writersInProcesses(
-          { backend: "postgres", url: Redacted.value(url), commits: campaign(20, 200) },
+          { backend: "postgres", url: Redacted.value(url), commits: rounds(200) },
           yield* SessionPostgres.make({ url })
         )
       }).pipe(Effect.scoped),
@@ -114,7 +114,7 @@ describe("SessionPostgres over a server that fails", () => {
             }), { concurrency: 2 })
         )
         // A kill stops the whole server for a moment, termination one connection.
-        for (let round = 1; round <= campaign(9, 200); round++) {
+        for (let round = 1; round <= rounds(200); round++) {
           yield* Effect.sleep(yield* Random.nextIntBetween(5, 80))
           let pids: ReadonlyArray<number> = []
           while (pids.length === 0) pids = yield* Effect.orElseSucceed(backends, () => [])
@@ -134,7 +134,7 @@ describe("SessionPostgres over a server that fails", () => {
           answers[index]!.forEach((version, turn) => assert.strictEqual(stored[version - 1], `${writer}/${turn}`))
         }
       }).pipe(Effect.scoped),
-    campaign(120_000, 600_000)
+    timeLimit
   )
 
   it.live(

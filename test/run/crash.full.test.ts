@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { campaign } from "../support/campaign.ts"
+import { rounds, timeLimit } from "../support/rounds.ts"
 
 const program = fileURLToPath(new URL("./fixtures/crashing.ts", import.meta.url))
 
@@ -88,7 +88,7 @@ describe("kill -9 during a run", () => {
   it("at any moment leaves whole turns only, and every turn that was reported", () =>
     inFolder(async (filename) => {
       const reported = new Map<string, number>()
-      for (let round = 0; round < campaign(4, 60); round++) {
+      for (let round = 0; round < rounds(60); round++) {
         const child = start([filename])
         const known = reported.size
         child.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
@@ -117,5 +117,5 @@ describe("kill -9 during a run", () => {
           }))
         reported.clear()
       }
-    }), campaign(60_000, 300_000))
+    }), timeLimit)
 })
