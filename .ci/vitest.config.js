@@ -45,8 +45,9 @@ export default defineConfig(({ mode }) => ({
     },
     execArgv: ["--disable-warning=ExperimentalWarning"],
     sequence: { sequencer: QuickFirst },
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Only a test that hangs takes so long, so that a busy machine makes none fail.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: [["default", { summary: false }], new SummaryReporter()],
     typecheck: {
       include: ["test/types/**/*.test-d.ts"],

@@ -331,7 +331,7 @@ describe.concurrent("ModelProviderLaws find out a provider that", () => {
       Effect.gen(function*() {
         const laws = ModelProviderLaws.all.filter((law) => breaks.includes(law.name))
         assert.lengthOf(laws, breaks.length)
-        const outcomes = yield* Effect.forEach(laws, (law) => Law.verify(law, subject(change)), {
+        const outcomes = yield* Effect.forEach(laws, (law) => Law.verify(law, subject(change), { patience: "1 second" }), {
           concurrency: "unbounded"
         })
         for (const [index, outcome] of outcomes.entries()) {

@@ -409,7 +409,7 @@ describe("each law of the sandbox is broken by a sandbox that", () => {
           ...subject,
           open: Effect.flatMap(SandboxUnconfined.make({ root: subject.root }), double.breaks),
           ...double.subject
-        })
+        }, { patience: "2 seconds" })
         assert.strictEqual(outcome._tag, "Broken", law.name)
         if (outcome._tag === "Broken") {
           assert.include(outcome.report, law.name)

@@ -15,17 +15,16 @@ import {
   announcing,
   cancelled,
   echo,
-  eventually,
   law,
   type McpServerSubject,
   need,
   refused,
   said,
-  soon,
-  tools
+  tools,
+  waiting
 } from "./internal/mcpServerSubject.ts"
 import type { Law } from "./Law.ts"
-import { equal, holds } from "./Law.ts"
+import { allowTimeFor, equal, eventually, holds, inTime, stays } from "./Law.ts"
 
 export type {
   /**
@@ -65,7 +64,8 @@ export {
    * @category models
    * @since 0.1.0
    */
-  tools
+  tools,
+  waiting
 } from "./internal/mcpServerSubject.ts"
 
 const drop = need("drop", "a way to end connections from the server's side")
@@ -108,10 +108,9 @@ const listing: ReadonlyArray<Law<McpServerSubject>> = [
       yield* connection.listTools
       for (const names of [[...tools.map(({ name }) => name), added.name], tools.map(({ name }) => name)]) {
         const heard = yield* Effect.forkChild(Stream.runHead(connection.toolsChanged), { startImmediately: true })
-        // Whoever listens has to have begun when the tools change.
-        yield* Effect.sleep("50 millis")
+        yield* allowTimeFor("the listener to subscribe", "50 millis")
         yield* connection.callTool("law_change", {})
-        const element = yield* soon(subject, "toolsChanged", Fiber.join(heard))
+        const element = yield* inTime("toolsChanged", Fiber.join(heard))
         yield* holds("toolsChanged", "an element", Option.isSome(element), element)
         yield* equal("names", (yield* connection.listTools).map(({ name }) => name), names)
       }
@@ -220,16 +219,17 @@ const calling: ReadonlyArray<Law<McpServerSubject>> = [
     Effect.gen(function*() {
       const connection = yield* subject.open
       const before = yield* cancelled(connection)
-      const [first, second] = yield* Effect.all([
-        Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true }),
-        Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
-      ])
-      yield* echo(connection, "both have begun")
-      yield* Effect.sleep("100 millis")
-      yield* soon(subject, "interrupt", Fiber.interrupt(first))
-      yield* eventually("law_wait", "it is cancelled", Effect.map(cancelled(connection), (count) => count > before))
-      yield* Effect.sleep("100 millis")
-      yield* equal("calls cancelled", yield* cancelled(connection), before + 1)
+      const first = yield* waiting(connection)
+      const second = yield* waiting(connection)
+      yield* inTime("interrupt", Fiber.interrupt(first))
+      yield* eventually("law_wait", "it is cancelled", cancelled(connection), (count) => count > before)
+      yield* stays(
+        "calls cancelled",
+        `${before + 1}`,
+        cancelled(connection),
+        (count) => count === before + 1,
+        "200 millis"
+      )
       yield* holds("the other call", "it waits", second.pollUnsafe() === undefined, second.pollUnsafe())
       yield* equal("law_echo", yield* echo(connection, "still here"), "still here")
     }))
@@ -248,12 +248,10 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
     (subject) =>
       Effect.gen(function*() {
         const connection = yield* subject.open
-        const waiting = yield* Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
-        yield* echo(connection, "it has begun")
-        yield* Effect.sleep("100 millis")
+        const call = yield* waiting(connection)
         yield* drop.of(subject)
-        yield* refused("callTool", ["Disconnected"], soon(subject, "law_wait", Fiber.join(waiting)))
-        yield* equal("law_echo", yield* soon(subject, "law_echo", echo(connection, "again")), "again")
+        yield* refused("callTool", ["Disconnected"], inTime("law_wait", Fiber.join(call)))
+        yield* equal("law_echo", yield* inTime("law_echo", echo(connection, "again")), "again")
         yield* equal("names", (yield* connection.listTools).map(({ name }) => name), tools.map(({ name }) => name))
       }),
     drop.missing
@@ -266,11 +264,13 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
         const connection = yield* subject.open
         yield* connection.listTools
         yield* drop.of(subject)
-        yield* Effect.sleep("200 millis")
+        if (connections.missing(subject) === undefined) {
+          yield* eventually("connections", "none", connections.of(subject), (count) => count === 0)
+        }
+        yield* allowTimeFor("the client to see that its connection ended", "200 millis")
         const before = yield* connected.of(subject)
         const texts = Array.from({ length: 20 }, (_, index) => `caller ${index}`)
-        const answers = yield* soon(
-          subject,
+        const answers = yield* inTime(
           "law_echo",
           Effect.forEach(texts, (text) => echo(connection, text), { concurrency: "unbounded" })
         )
@@ -284,12 +284,11 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const connection = yield* Scope.provide(subject.open, scope)
-      const waiting = yield* Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
-      yield* echo(connection, "it has begun")
-      yield* soon(subject, "close", Scope.close(scope, Exit.void))
-      yield* refused("callTool", ["Disconnected", "Unavailable"], soon(subject, "law_wait", Fiber.join(waiting)))
-      yield* refused("callTool", ["Disconnected", "Unavailable"], soon(subject, "law_echo", echo(connection, "late")))
-      yield* refused("listTools", ["Disconnected", "Unavailable"], soon(subject, "listTools", connection.listTools))
+      const call = yield* waiting(connection)
+      yield* inTime("close", Scope.close(scope, Exit.void))
+      yield* refused("callTool", ["Disconnected", "Unavailable"], inTime("law_wait", Fiber.join(call)))
+      yield* refused("callTool", ["Disconnected", "Unavailable"], inTime("law_echo", echo(connection, "late")))
+      yield* refused("listTools", ["Disconnected", "Unavailable"], inTime("listTools", connection.listTools))
     })),
 
   law("when the scope closes, nothing of the connection is left", (subject) =>
@@ -297,7 +296,8 @@ const life: ReadonlyArray<Law<McpServerSubject>> = [
       const none = eventually(
         "connections",
         "none",
-        Effect.map(connections.of(subject), (count) => count === 0)
+        connections.of(subject),
+        (count) => count === 0
       )
       yield* none
       yield* Effect.scoped(Effect.gen(function*() {

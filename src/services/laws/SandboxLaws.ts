@@ -16,7 +16,6 @@ import type { SandboxSubject } from "./internal/sandboxSubject.ts"
 import {
   claimed,
   create,
-  eventually,
   heart,
   law,
   need,
@@ -27,7 +26,7 @@ import {
   text
 } from "./internal/sandboxSubject.ts"
 import type { Law } from "./Law.ts"
-import { equal, failure, holds, LawBroken } from "./Law.ts"
+import { equal, eventually, failure, holds, inTime, LawBroken } from "./Law.ts"
 
 export type {
   /**
@@ -117,7 +116,7 @@ const life: ReadonlyArray<Law<SandboxSubject>> = [
       }
       for (const isKept of [true, false]) {
         const fiber = yield* Effect.forkChild(sandbox.create(manifest, { isKept }))
-        yield* eventually("create", "it has begun", Effect.map(workspaces.of(subject), (count) => count > before))
+        yield* eventually("create", "it has begun", workspaces.of(subject), (count) => count > before)
         yield* Fiber.interrupt(fiber)
         yield* equal("workspaces", yield* workspaces.of(subject), before)
       }
@@ -147,9 +146,9 @@ const life: ReadonlyArray<Law<SandboxSubject>> = [
       const scope = yield* Scope.make()
       const session = yield* Scope.provide(sandbox.create({}, { isKept: true }), scope)
       const fiber = yield* Effect.forkChild(session.exec(`${heart} sleep 60`))
-      yield* eventually("exec", "the command runs", Effect.map(session.list(), (list) => list.length > 0))
+      yield* eventually("exec", "the command runs", session.list(), (list) => list.length > 0)
       yield* Scope.close(scope, yield* Effect.exit(Effect.void))
-      yield* refused("exec", "Closed", Effect.timeout(Fiber.join(fiber), "5 seconds"))
+      yield* refused("exec", "Closed", inTime("exec", Fiber.join(fiber)))
       const again = yield* sandbox.resume(session.state, undefined, { isKept: false })
       if (again._tag !== "Resumed") {
         return yield* new LawBroken({ operation: "resume", expected: "Resumed", got: again._tag })

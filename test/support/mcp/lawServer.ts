@@ -4,13 +4,14 @@ import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprot
 import * as McpServerLaws from "agent-layers/services/laws/McpServerLaws"
 
 export interface LawState {
+  begun: number
   cancelled: number
   isChanged: boolean
   slow: number
   readonly servers: Set<Server>
 }
 
-export const lawState = (): LawState => ({ cancelled: 0, isChanged: false, slow: 0, servers: new Set() })
+export const lawState = (): LawState => ({ begun: 0, cancelled: 0, isChanged: false, slow: 0, servers: new Set() })
 
 const pageSize = 3
 
@@ -39,6 +40,7 @@ export const lawServer = (state: LawState = lawState()): Server => {
       case "law_media":
         return { content: McpServerLaws.media } as never
       case "law_wait":
+        state.begun++
         return new Promise((resolve) => {
           signal.addEventListener("abort", () => {
             state.cancelled++
@@ -49,6 +51,8 @@ export const lawServer = (state: LawState = lawState()): Server => {
         state.slow++
         await new Promise((resolve) => setTimeout(resolve, Number(given["millis"])))
         return say("slow")
+      case "law_begun":
+        return say(String(state.begun))
       case "law_cancelled":
         return say(String(state.cancelled))
       case "law_change":

@@ -18,6 +18,7 @@ const parts = [
 ]
 
 export const toolsSubject = (): McpServerSubject => {
+  let begun = 0
   let cancelled = 0
   let isChanged = false
   const changes = Effect.runSync(PubSub.unbounded<void>())
@@ -28,10 +29,14 @@ export const toolsSubject = (): McpServerSubject => {
     law_fail: ({ text }) => Effect.fail(new Unlucky({ message: String(text) })),
     law_media: () => Effect.succeed({ content: parts, isError: false }),
     law_wait: () =>
-      Effect.onInterrupt(Effect.never, () =>
-        Effect.sync(() => {
-          cancelled++
-        })),
+      Effect.suspend(() => {
+        begun++
+        return Effect.onInterrupt(Effect.never, () =>
+          Effect.sync(() => {
+            cancelled++
+          }))
+      }),
+    law_begun: () => Effect.sync(() => say(String(begun))),
     law_cancelled: () => Effect.sync(() => say(String(cancelled))),
     law_change: () =>
       Effect.suspend(() => {

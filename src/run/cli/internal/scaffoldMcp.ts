@@ -84,6 +84,7 @@ class Unlucky extends Data.TaggedError("Unlucky")<{ readonly message: string }> 
 
 /** The tools that the laws call, beside those of this package. */
 const open = Effect.suspend(() => {
+  let begun = 0
   let cancelled = 0
   const say = (text: string) => ({ content: [{ type: "input_text", text }], isError: false })
   const media: ReadonlyArray<McpServer.McpToolResult["content"][number]> = [
@@ -100,7 +101,12 @@ const open = Effect.suspend(() => {
     law_same: (given) => Effect.succeed({ ...say("the same"), structuredContent: { arguments: given } }),
     law_fail: ({ text }) => Effect.fail(new Unlucky({ message: String(text) })),
     law_media: () => Effect.succeed({ content: media, isError: false }),
-    law_wait: () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void cancelled++)),
+    law_wait: () =>
+      Effect.suspend(() => {
+        begun++
+        return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void cancelled++))
+      }),
+    law_begun: () => Effect.sync(() => say(String(begun))),
     law_cancelled: () => Effect.sync(() => say(String(cancelled)))
   }
   return McpInProcess.make("acme", {
@@ -117,7 +123,7 @@ describe("the laws of MCP servers", () => {
       Effect.gen(function*() {
         const outcome = yield* Law.verify(law, { open, cannot: ["announcements"] })
         if (outcome._tag === "Broken") assert.fail(outcome.report)
-      }), 30_000)
+      }), 60_000)
   }
 })
 

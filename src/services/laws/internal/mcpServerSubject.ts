@@ -1,10 +1,9 @@
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { McpConnection, McpError, McpTool } from "../../McpServer.ts"
 import { isMcpError } from "../../McpServer.ts"
 import type { Law } from "../Law.ts"
-import { failure, holds, LawBroken } from "../Law.ts"
+import { eventually, failure, holds, LawBroken } from "../Law.ts"
 
 /**
  * What the laws are run over: connections to a server that has the tools of `tools`, and what can be done to it.
@@ -21,11 +20,6 @@ export interface McpServerSubject {
   readonly drop?: Effect.Effect<void, unknown> | undefined
   /** How many connections (or child processes) the server side has now. Nobody but the laws makes any. */
   readonly connections?: Effect.Effect<number, unknown> | undefined
-  /**
-   * How long what must not hang may take: a connection that is made anew is the longest.
-   * @default "10 seconds"
-   */
-  readonly patience?: Duration.Input | undefined
   /** How many connections were made so far. */
   readonly connected?: Effect.Effect<number, unknown> | undefined
 }
@@ -48,6 +42,7 @@ export type Ability =
  * - `law_fail`: a result with `isError`, its text the argument `text`
  * - `law_media`: the content of `media`
  * - `law_wait`: no result before the call is cancelled
+ * - `law_begun`: one text, the number of calls of `law_wait` that have begun so far
  * - `law_cancelled`: one text, the number of calls of `law_wait` that were cancelled so far
  * - `law_change`: adds the tool `law_added`, or takes it away where it is there, and announces that the tools changed
  *
@@ -70,6 +65,7 @@ export const tools: ReadonlyArray<McpTool> = [
   },
   { name: "law_media", inputSchema: { type: "object", properties: {} } },
   { name: "law_wait", description: "Waits", inputSchema: { type: "object" } },
+  { name: "law_begun", description: "Counts", inputSchema: { type: "object" } },
   { name: "law_cancelled", description: "Counts", inputSchema: { type: "object" } },
   { name: "law_change", description: "Changes the tools", inputSchema: { type: "object" } }
 ]
@@ -145,21 +141,14 @@ export const said = (connection: McpConnection, name: string, arguments_?: unkno
 
 export const echo = (connection: McpConnection, text: string) => said(connection, "law_echo", { text })
 
-export const cancelled = (connection: McpConnection) => Effect.map(said(connection, "law_cancelled"), Number)
-
-/** Waits until something is so, for at most five seconds. */
-export const eventually = <E, R>(operation: string, expected: string, condition: Effect.Effect<boolean, E, R>) =>
+/** A call of `law_wait` that has begun at the server. */
+export const waiting = (connection: McpConnection) =>
   Effect.gen(function*() {
-    for (let turn = 0; turn < 100; turn++) {
-      if (yield* condition) return
-      yield* Effect.sleep("50 millis")
-    }
-    return yield* new LawBroken({ operation, expected, got: "not within five seconds" })
+    const begun = Effect.map(said(connection, "law_begun"), Number)
+    const before = yield* begun
+    const call = yield* Effect.forkChild(connection.callTool("law_wait", {}), { startImmediately: true })
+    yield* eventually("law_wait", "the call begins at the server", begun, (count) => count > before)
+    return call
   })
 
-/** A result in time, whatever it is. */
-export const soon = <A, E, R>(subject: McpServerSubject, operation: string, effect: Effect.Effect<A, E, R>) =>
-  Effect.timeoutOrElse(effect, {
-    duration: subject.patience ?? "10 seconds",
-    orElse: () => Effect.fail(new LawBroken({ operation, expected: "an end in time", got: "none" }))
-  })
+export const cancelled = (connection: McpConnection) => Effect.map(said(connection, "law_cancelled"), Number)

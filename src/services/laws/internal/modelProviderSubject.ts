@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Item } from "../../Item.ts"
@@ -127,8 +126,6 @@ interface Wrapped extends Opened {
   readonly model: Model
 }
 
-const patience = "10 seconds"
-
 export const law = (
   name: string,
   needs: ReadonlyArray<Ability>,
@@ -145,12 +142,7 @@ export const law = (
       const opened = yield* subject.open
       const model = yield* opened.provider.getModel()
       yield* check({ ...opened, model }, subject)
-    }).pipe(
-      Effect.timeoutOrElse({
-        duration: patience,
-        orElse: () => broken("the whole law", `an end within ${patience}`, "still running")
-      })
-    )
+    }).pipe((whole) => Law.inTime("the whole law", whole))
 })
 
 const broken = (operation: string, expected: string, got: unknown) =>
@@ -162,25 +154,14 @@ export const seen = <A>(
 ): Effect.Effect<A, Law.LawBroken> =>
   value ?? broken(`subject.${what}`, `${what}, or its name in subject.cannot`, undefined)
 
-export const eventually = <A>(
-  operation: string,
-  expected: string,
-  look: Effect.Effect<A, Law.LawBroken>,
-  isThere: (value: A) => boolean
-): Effect.Effect<void, Law.LawBroken> =>
-  look.pipe(
-    Effect.flatMap((value) => Law.holds(operation, expected, isThere(value), value)),
-    Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "3 seconds" })))
-  )
-
 /** Reads so many events of a stream that brings no more. */
 export const first = (model: Model, count: number) =>
-  Stream.runCollect(Stream.take(model.stream(hello), count)).pipe(
-    Effect.map((events) => events.map((event) => isDelta(event) ? event.delta : event._tag)),
-    Effect.timeoutOrElse({
-      duration: "3 seconds",
-      orElse: () => broken(`the first ${count} events of a stream that then hangs`, "there within 3 seconds", "nothing")
-    })
+  Law.inTime(
+    `the first ${count} events of a stream that then hangs`,
+    Effect.map(
+      Stream.runCollect(Stream.take(model.stream(hello), count)),
+      (events) => events.map((event) => isDelta(event) ? event.delta : event._tag)
+    )
   )
 
 export const hello: ModelRequest = { input: "Hello." }

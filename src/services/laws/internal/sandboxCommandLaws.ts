@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Law } from "../Law.ts"
-import { equal, holds } from "../Law.ts"
+import { equal, eventually, holds } from "../Law.ts"
 import type { SandboxSubject } from "./sandboxSubject.ts"
-import { create, eventually, heart, law, refused, run, shell, stopped, text } from "./sandboxSubject.ts"
+import { create, heart, law, refused, run, shell, stopped, text } from "./sandboxSubject.ts"
 
 /** @internal */
 export const commands: ReadonlyArray<Law<SandboxSubject>> = [
@@ -132,7 +132,7 @@ export const commands: ReadonlyArray<Law<SandboxSubject>> = [
     Effect.gen(function*() {
       const session = yield* create(subject)
       const fiber = yield* Effect.forkChild(session.exec(`${heart} sleep 60`))
-      yield* eventually("exec", "the command runs", Effect.map(session.list(), (list) => list.length > 0))
+      yield* eventually("exec", "the command runs", session.list(), (list) => list.length > 0)
       yield* Fiber.interrupt(fiber)
       yield* stopped("exec", session)
     }), shell),

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { Law } from "../Law.ts"
-import { equal, holds } from "../Law.ts"
+import { equal, holds, inTime } from "../Law.ts"
 import type { SandboxSubject } from "./sandboxSubject.ts"
 import { create, law, refused, run, shell, text } from "./sandboxSubject.ts"
 
@@ -166,9 +166,8 @@ export const files: ReadonlyArray<Law<SandboxSubject>> = [
     Effect.gen(function*() {
       const session = yield* create(subject)
       yield* run(session, "mkfifo pipe")
-      const soon = Effect.timeout("5 seconds")
-      yield* refused("readFile", "NotPermitted", soon(session.readFile("pipe")))
-      yield* refused("writeFile", "NotPermitted", soon(session.writeFile("pipe", "x")))
+      yield* refused("readFile", "NotPermitted", inTime("readFile", session.readFile("pipe")))
+      yield* refused("writeFile", "NotPermitted", inTime("writeFile", session.writeFile("pipe", "x")))
       yield* equal("list", yield* session.list(), [{ path: "pipe", kind: "other", size: 0 }])
       yield* session.remove("pipe")
       yield* equal("list", yield* session.list(), [])

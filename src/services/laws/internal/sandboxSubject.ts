@@ -4,7 +4,7 @@ import type { CreateOptions, Guarantees, Manifest, Sandbox, SandboxSession, Sand
 import type { SandboxErrorReason } from "../../SandboxError.ts"
 import { isSandboxError } from "../../SandboxError.ts"
 import type { Law } from "../Law.ts"
-import { failure, holds, LawBroken } from "../Law.ts"
+import { failure, holds, LawBroken, stays } from "../Law.ts"
 
 /**
  * What the laws are run over. What a subject cannot give leaves the laws that need it unshown.
@@ -83,24 +83,13 @@ export const stopped = (operation: string, session: Session) =>
   Effect.gen(function*() {
     const before = yield* text(session, "beats")
     yield* holds(operation, "a process of the command that has run", before.length > 0, before.length)
-    yield* Effect.sleep("400 millis")
-    const after = yield* text(session, "beats")
-    yield* holds(
+    yield* stays(
       operation,
       "no process of the command is left",
-      before === after,
-      "it went on writing"
+      Effect.map(text(session, "beats"), (after) => after === before ? "silence" : "it went on writing"),
+      (seen) => seen === "silence",
+      "400 millis"
     )
-  })
-
-/** Waits until something is so, for at most five seconds. */
-export const eventually = <E, R>(operation: string, expected: string, condition: Effect.Effect<boolean, E, R>) =>
-  Effect.gen(function*() {
-    for (let turn = 0; turn < 100; turn++) {
-      if (yield* condition) return
-      yield* Effect.sleep("50 millis")
-    }
-    return yield* new LawBroken({ operation, expected, got: "not within five seconds" })
   })
 
 export const shell = (subject: SandboxSubject): string | undefined =>
