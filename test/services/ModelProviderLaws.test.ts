@@ -331,12 +331,15 @@ describe.concurrent("ModelProviderLaws find out a provider that", () => {
       Effect.gen(function*() {
         const laws = ModelProviderLaws.all.filter((law) => breaks.includes(law.name))
         assert.lengthOf(laws, breaks.length)
-        const outcomes = yield* Effect.forEach(laws, (law) => Law.verify(law, subject(change), { patience: "1 second" }), {
+        const outcomes = yield* Effect.forEach(laws, (law) =>
+          Law.verify(law, subject(change), { patience: "1 second" }), {
           concurrency: "unbounded"
         })
         for (const [index, outcome] of outcomes.entries()) {
           assert.strictEqual(outcome._tag, "Broken", laws[index]!.name)
-          if (outcome._tag === "Broken") assert.include(outcome.report, laws[index]!.name)
+          if (outcome._tag === "Broken") {
+            assert.include(outcome.report, laws[index]!.name)
+          }
         }
       }))
   }

@@ -11,10 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Formatter from "effect/Formatter"
+import { identity } from "effect/Function"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { identity } from "effect/Function"
 import type * as Scope from "effect/Scope"
 
 /**
@@ -193,7 +193,10 @@ export const eventually = <A, E, R>(
  * @category checking
  * @since 0.1.0
  */
-export const inTime = <A, E, R>(operation: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | LawBroken, R> =>
+export const inTime = <A, E, R>(
+  operation: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LawBroken, R> =>
   Effect.flatMap(Patience, (patience) =>
     Effect.timeoutOrElse(effect, {
       duration: patience,

@@ -272,7 +272,12 @@ export const all: ReadonlyArray<Law.Law<Subject>> = [
           ({ length }) => length === 1
         )
         yield* Fiber.interrupt(fiber)
-        yield* Law.eventually("stream, interrupted", "1 aborted request", seen("aborted", opened.aborted), (n) => n === 1)
+        yield* Law.eventually(
+          "stream, interrupted",
+          "1 aborted request",
+          seen("aborted", opened.aborted),
+          (n) => n === 1
+        )
       })
   ),
 

@@ -13,18 +13,7 @@ import { SandboxState } from "../Sandbox.ts"
 import { commands } from "./internal/sandboxCommandLaws.ts"
 import { files } from "./internal/sandboxFileLaws.ts"
 import type { SandboxSubject } from "./internal/sandboxSubject.ts"
-import {
-  claimed,
-  create,
-  heart,
-  law,
-  need,
-  refused,
-  run,
-  shell,
-  stopped,
-  text
-} from "./internal/sandboxSubject.ts"
+import { claimed, create, heart, law, need, refused, run, shell, stopped, text } from "./internal/sandboxSubject.ts"
 import type { Law } from "./Law.ts"
 import { equal, eventually, failure, holds, inTime, LawBroken } from "./Law.ts"
 

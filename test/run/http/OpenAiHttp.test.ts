@@ -6,14 +6,15 @@ import * as Agent from "agent-layers/run/Agent"
 import * as Handoff from "agent-layers/run/Handoff"
 import * as Item from "agent-layers/services/Item"
 import { Session } from "agent-layers/services/Session"
-import { Context, Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
 import type OpenAI from "openai"
 import { zodTextFormat } from "openai/helpers/zod"
 import { accumulateResponse } from "openai/lib/responses/ResponseAccumulator"
 import { z } from "zod"
+import { makeGate } from "../../support/gate.ts"
+import { until } from "../../support/until.ts"
 import { Assistant, call, rejected, served, words } from "./openAiSupport.ts"
-import { until } from "./support.ts"
 
 /** Resolves with the id of the response when the first of its text has come. */
 const firstDelta = (stream: ReturnType<OpenAI["responses"]["stream"]>): Promise<string> =>
@@ -739,25 +740,40 @@ describe("OpenAiHttp", () => {
   it.live("lets a run finish whose client has left, where that is wanted, and stores it", () =>
     Effect.gen(function*() {
       const session = yield* shared
+      const gate = yield* makeGate
       const { client, counts } = yield* served({
+        gate,
         session: Layer.succeed(Session, session),
         onDisconnect: "finish",
-        script: () => ModelScripted.text(["one ", "two ", "three"], { pause: "100 millis" })
+        script: () => ModelScripted.text(["one ", "two ", "three"])
       })
       const stream = client.responses.stream({ ...ask, conversation: "ada" })
       const id = yield* call(() => firstDelta(stream))
       stream.abort()
       yield* until(counts, ({ subscribers }) => subscribers === 0)
       assert.strictEqual((yield* counts).running, 1)
+      yield* gate.open
       yield* until(counts, ({ running }) => running === 0)
       assert.strictEqual((yield* call(() => client.responses.retrieve(id))).output_text, "one two three")
       assert.deepStrictEqual(yield* contents(session, "ada"), ["user: Hello?", "assistant: one two three"])
-      const whole = yield* Effect.forkChild(
-        call(() =>
-          client.responses.create({ ...ask, conversation: "bob" }, { timeout: 50 }).then(() => "", () => "left")
-        )
-      )
-      assert.strictEqual(yield* Fiber.join(whole), "left")
+    }))
+
+  it.live("lets a run finish whose client has left before its answer, where that is wanted, and stores it", () =>
+    Effect.gen(function*() {
+      const gate = yield* makeGate
+      const session = yield* shared
+      const { client, counts } = yield* served({
+        gate,
+        session: Layer.succeed(Session, session),
+        onDisconnect: "finish"
+      })
+      const controller = new AbortController()
+      const whole = client.responses.create({ ...ask, conversation: "bob" }, { signal: controller.signal })
+        .then(() => "", () => "left")
+      yield* until(counts, ({ running }) => running === 1)
+      controller.abort()
+      assert.strictEqual(yield* call(() => whole), "left")
+      yield* gate.open
       yield* until(contents(session, "bob"), (items) => items.length === 2)
     }))
 })

@@ -22,8 +22,10 @@ import OpenAI, {
   UnprocessableEntityError
 } from "openai"
 import { ended, spawnExample } from "../../examples/run.ts"
+import { makeGate } from "../../support/gate.ts"
+import { until } from "../../support/until.ts"
 import { Assistant, call, clientOf, post, rejected, serve, served } from "./openAiSupport.ts"
-import { json, until } from "./support.ts"
+import { json } from "./support.ts"
 
 const ask = { model: "assistant", input: "Hello?" }
 const chat = { model: "assistant", messages: [{ role: "user" as const, content: "Hello?" }] }
@@ -511,15 +513,14 @@ describe("a run over OpenAiHttp that fails", () => {
 
   it.live("by a second run on its conversation answers 409, which the client tries again", () =>
     Effect.gen(function*() {
-      const { url } = yield* served({ script: () => ModelScripted.text(["a", "b"], { pause: "150 millis" }) })
+      const gate = yield* makeGate
+      const { client, counts } = yield* served({ gate, script: () => ModelScripted.text("a") })
       const request = { ...ask, conversation: "c" }
-      const plain = clientOf(url)
-      const both = yield* Effect.all(
-        [1, 2].map(() => call(() => plain.responses.create(request).then(() => 200, (error: any) => error))),
-        { concurrency: 2 }
-      )
-      const refused = both.find((one) => one !== 200)
-      assert.isTrue(both.includes(200))
+      const first = yield* Effect.forkChild(call(() => client.responses.create(request)))
+      yield* until(counts, ({ running }) => running === 1)
+      const refused = yield* rejected(() => client.responses.create(request))
+      yield* gate.open
+      assert.strictEqual((yield* Fiber.join(first)).status, "completed")
       assert.deepStrictEqual([refused.status, refused.code], [409, "conversation_busy"])
       assert.strictEqual(refused.headers.get("x-should-retry"), "true")
     }))
@@ -551,7 +552,7 @@ describe("OpenAiHttp, when", () => {
           )
           const { controller, drained } = aborted(client, way, stream)
           yield* until(counts, ({ running, subscribers }) => running === 1 && subscribers === (stream ? 1 : 0))
-          yield* Effect.sleep(50)
+          yield* until(Effect.provideContext(ModelScripted.requests, model), ({ length }) => length === 1)
           controller.abort()
           yield* call(() => drained)
           yield* until(counts, ({ running, subscribers }) => running + subscribers === 0)
@@ -562,15 +563,15 @@ describe("OpenAiHttp, when", () => {
 
   it.live("it drains, takes no new run and lets those that go on finish", () =>
     Effect.gen(function*() {
-      const { client, counts, drain } = yield* served({
-        script: () => ModelScripted.text(["a", "b", "c"], { pause: "200 millis" })
-      })
+      const gate = yield* makeGate
+      const { client, counts, drain } = yield* served({ gate, script: () => ModelScripted.text(["a", "b", "c"]) })
       const stream = busy(client)
       yield* until(counts, ({ subscribers }) => subscribers === 1)
       const draining = yield* Effect.forkChild(drain, { startImmediately: true })
       const error = yield* rejected(() => client.responses.create(ask))
       assert.deepStrictEqual([error.status, error.code], [503, "stopping"])
       assert.strictEqual(error.headers.get("retry-after"), "5")
+      yield* gate.open
       yield* Fiber.join(draining)
       assert.deepStrictEqual(yield* counts, { running: 0, subscribers: 0 })
       assert.strictEqual((yield* call(() => stream.finalResponse())).output_text, "abc")
@@ -582,7 +583,6 @@ describe("OpenAiHttp, when", () => {
       const stream = busy(client)
       const whole = yield* Effect.forkChild(rejected(() => client.chat.completions.create(chat)))
       yield* until(counts, ({ running, subscribers }) => running === 2 && subscribers === 1)
-      yield* Effect.sleep(50)
       yield* drain
       assert.deepStrictEqual(yield* counts, { running: 0, subscribers: 0 })
       const final = yield* call(() => stream.finalResponse())
@@ -605,13 +605,12 @@ describe("OpenAiHttp, when", () => {
       const big = "x".repeat(16 * 1024)
       const { counts, url } = yield* served({
         script: () => ModelScripted.text(Array.from({ length: 4000 }, () => big)),
-        timeout: "1 second"
+        timeout: "3 seconds"
       })
       const response = yield* post(`${url}/responses`, { ...ask, store: false, stream: true })
-      yield* Effect.sleep(500)
-      assert.strictEqual((yield* counts).running, 1)
       yield* until(counts, ({ running }) => running === 0)
       const text = yield* call(() => response.text())
+      // Had the run not waited, it would have completed long before.
       assert.include(text, "event: response.failed\n")
       yield* until(counts, ({ subscribers }) => subscribers === 0)
     }))

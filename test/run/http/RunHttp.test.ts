@@ -10,7 +10,9 @@ import * as ModelError from "agent-layers/services/ModelError"
 import { Session } from "agent-layers/services/Session"
 import * as SessionError from "agent-layers/services/SessionError"
 import { Context, Effect, Fiber, Layer, Metric, Schema } from "effect"
-import { assertProblem, type Client, eventsOf, json, readUntil, serve, type Told, until } from "./support.ts"
+import { type Gate, heldBy, makeGate } from "../../support/gate.ts"
+import { until } from "../../support/until.ts"
+import { assertProblem, type Client, eventsOf, json, readUntil, serve, type Told } from "./support.ts"
 
 const Assistant = Agent.make({ name: "assistant", instructions: "You answer." })
 const Due = Agent.make({ name: "due", output: Schema.Struct({ on: Schema.Date }) })
@@ -25,13 +27,14 @@ const words = (count: number, pause?: `${number} millis`) =>
 
 interface Setup extends Omit<RunHttp.Options<typeof agents>, "agents" | "tenants"> {
   readonly script?: ModelScripted.Script
+  readonly gate?: Gate
   readonly session?: Layer.Layer<Session>
 }
 
-const served = ({ script = () => words(3), session = SessionMemory.layer, ...options }: Setup = {}) =>
+const served = ({ gate, script = () => words(3), session = SessionMemory.layer, ...options }: Setup = {}) =>
   serve(
     RunHttp.layer({ agents, ...options }).pipe(
-      Layer.provide([ModelScripted.layer(script), Layer.fresh(session)])
+      Layer.provide([heldBy(gate, ModelScripted.layer(script)), Layer.fresh(session)])
     ),
     options.prefix
   )
@@ -81,13 +84,15 @@ describe("RunHttp", () => {
 
     it.live("goes on when its only listener leaves", () =>
       Effect.gen(function*() {
-        const client = yield* served({ script: () => words(20, "40 millis") })
+        const gate = yield* makeGate
+        const client = yield* served({ gate, script: () => words(20) })
         const run = yield* started(client)
         const seen = yield* readUntil(client, run.links.events, (events) => names(events).includes("TextDelta"))
         assert.notInclude(names(seen), "Completed")
         yield* until(client.counts, ({ subscribers }) => subscribers === 0)
         assert.strictEqual((yield* client.counts).running, 1)
-        const done = yield* json(yield* client.get(run.links.self, { prefer: "wait=5" }))
+        yield* gate.open
+        const done = yield* json(yield* client.get(run.links.self, { prefer: "wait=30" }))
         assert.strictEqual(done.status, "completed")
       }))
 
@@ -111,7 +116,7 @@ describe("RunHttp", () => {
     it.live("answers at once with its result for Prefer: wait, encoded by the agent's schema", () =>
       Effect.gen(function*() {
         const client = yield* served({ script: () => ModelScripted.text(`{"on":"2026-11-27T17:00:00.000Z"}`) })
-        const response = yield* client.post({ agent: "due", input: "When?" }, { prefer: "wait=5" })
+        const response = yield* client.post({ agent: "due", input: "When?" }, { prefer: "wait=30" })
         assert.strictEqual(response.status, 200)
         assert.strictEqual(response.headers.get("preference-applied"), "wait")
         const run = yield* json(response)
@@ -128,10 +133,10 @@ describe("RunHttp", () => {
     it.live("goes on with a conversation", () =>
       Effect.gen(function*() {
         const client = yield* served()
-        const first = yield* json(yield* client.post({ agent: "assistant", input: "One" }, { prefer: "wait=5" }))
+        const first = yield* json(yield* client.post({ agent: "assistant", input: "One" }, { prefer: "wait=30" }))
         const { conversationId } = first
         const second = yield* json(
-          yield* client.post({ agent: "assistant", input: "Two", conversationId }, { prefer: "wait=5" })
+          yield* client.post({ agent: "assistant", input: "Two", conversationId }, { prefer: "wait=30" })
         )
         assert.strictEqual(second.result.version, 2)
         const [one, two] = yield* Effect.all([
@@ -164,8 +169,8 @@ describe("RunHttp", () => {
 
     it.live("is forgotten after retainFor, and the oldest first beyond maxRetainedRuns", () =>
       Effect.gen(function*() {
-        const client = yield* served({ retainFor: "1500 millis", maxRetainedRuns: 1 })
-        const post = Effect.flatMap(client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" }), json)
+        const client = yield* served({ retainFor: "4 seconds", maxRetainedRuns: 1 })
+        const post = Effect.flatMap(client.post({ agent: "assistant", input: "?" }, { prefer: "wait=30" }), json)
         const first = yield* post
         const second = yield* post
         yield* assertProblem(yield* client.get(first.links.self), 404, "not-found")
@@ -180,7 +185,7 @@ describe("RunHttp", () => {
       Effect.gen(function*() {
         const client = yield* served()
         for (const conversationId of ["a/1", "a/2", "a/3", "b/1"]) {
-          yield* client.post({ agent: "assistant", input: "?", conversationId }, { prefer: "wait=5" })
+          yield* client.post({ agent: "assistant", input: "?", conversationId }, { prefer: "wait=30" })
         }
         const page = (path: string) => Effect.flatMap(client.get(path), json)
         const first = yield* page("/conversations?prefix=a/&limit=2")
@@ -264,7 +269,7 @@ describe("RunHttp", () => {
     it.live("to go on from an event that is no longer kept with 410", () =>
       Effect.gen(function*() {
         const client = yield* served({ script: () => words(50), maxEventsPerRun: 10 })
-        const run = yield* json(yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" }))
+        const run = yield* json(yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=30" }))
         yield* assertProblem(yield* client.get(run.links.events, { "last-event-id": "3" }), 410, "events-gone")
         const kept = yield* eventsOf(yield* client.get(run.links.events))
         assert.lengthOf(kept, 10)
@@ -279,7 +284,7 @@ describe("RunHttp", () => {
       Effect.gen(function*() {
         const session = yield* Effect.map(Layer.build(Layer.fresh(SessionMemory.layer)), Context.get(Session))
         const client = yield* served({ session: Layer.succeed(Session, session) })
-        const run = yield* json(yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" }))
+        const run = yield* json(yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=30" }))
         const { next } = yield* json(yield* client.get(`${run.links.conversation}?limit=1`))
         yield* session.clear(run.conversationId)
         yield* assertProblem(yield* client.get(`${run.links.conversation}?after=${next}`), 410, "cursor-expired")
@@ -331,7 +336,7 @@ describe("RunHttp", () => {
       it.live(`answers ${status} ${code} for ${reason._tag}, without the provider's words`, () =>
         Effect.gen(function*() {
           const client = yield* served({ script: () => ModelScripted.fail(reason) })
-          const waited = yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" })
+          const waited = yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=30" })
           const self = waited.headers.get("location")!
           const problem = yield* assertProblem(waited, status, code)
           const run = yield* json(yield* client.get(self))
@@ -372,7 +377,7 @@ describe("RunHttp", () => {
       it.live(`answers ${status} ${code} for ${reason._tag} of the session`, () =>
         Effect.gen(function*() {
           const client = yield* served({ script: [], session: broken(reason) })
-          const response = yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=5" })
+          const response = yield* client.post({ agent: "assistant", input: "?" }, { prefer: "wait=30" })
           const problem = yield* assertProblem(response, status, code)
           assert.notInclude(JSON.stringify(problem), "secret")
         }))
@@ -432,20 +437,21 @@ describe("RunHttp", () => {
                 Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])
               )
             )
-            const response = yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=5" })
+            const response = yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=30" })
             assert.notInclude(JSON.stringify(yield* assertProblem(response, status, code)), "secret")
           }).pipe(Effect.scoped))
       }))
 
     it.live("by a second run on its conversation answers 409", () =>
       Effect.gen(function*() {
-        const client = yield* served({ script: () => words(5, "80 millis") })
-        const both = yield* Effect.all(
-          [1, 2].map(() => client.post({ agent: "assistant", input: "?", conversationId: "c" }, { prefer: "wait=5" })),
-          { concurrency: 2 }
-        )
-        assert.deepStrictEqual(both.map(({ status }) => status).sort(), [200, 409])
-        yield* assertProblem(both.find(({ status }) => status === 409)!, 409, "conversation-busy")
+        const gate = yield* makeGate
+        const client = yield* served({ gate })
+        const ask = { agent: "assistant", input: "?", conversationId: "c" }
+        const first = yield* Effect.forkChild(client.post(ask, { prefer: "wait=30" }))
+        yield* until(client.counts, ({ running }) => running === 1)
+        yield* assertProblem(yield* client.post(ask, { prefer: "wait=30" }), 409, "conversation-busy")
+        yield* gate.open
+        assert.strictEqual((yield* Fiber.join(first)).status, 200)
       }))
 
     it.live("by an error or a defect of the agent itself answers 500 and says nothing of it", () =>
@@ -457,7 +463,7 @@ describe("RunHttp", () => {
             )
           )
           const problem = yield* assertProblem(
-            yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=5" }),
+            yield* client.post({ agent: "broken", input: "?" }, { prefer: "wait=30" }),
             500,
             "run-failed"
           )
@@ -538,7 +544,7 @@ describe("RunHttp", () => {
           Layer.provide([ModelScripted.layer(script), Layer.fresh(SessionMemory.layer)])
         )
       )
-      const run = yield* json(yield* client.post({ agent: "desk", input: "?" }, { prefer: "wait=5" }))
+      const run = yield* json(yield* client.post({ agent: "desk", input: "?" }, { prefer: "wait=30" }))
       assert.strictEqual(run.result?.lastAgent, "due", JSON.stringify(run))
       assert.deepStrictEqual(run.result.finalOutput, { on: "2026-11-27T17:00:00.000Z" })
       const events = yield* eventsOf(yield* client.get(run.links.events))
@@ -553,7 +559,8 @@ describe("RunHttp", () => {
   it.live("leaves no fiber and no socket of 50 listeners, a third of which leave on the way", () => {
     let fibers = 0
     return Effect.gen(function*() {
-      const client = yield* served({ script: () => words(40, "40 millis"), retainFor: "500 millis" })
+      const gate = yield* makeGate
+      const client = yield* served({ gate, script: () => words(40), retainFor: "500 millis" })
       const sockets = Effect.callback<number>((resume) => {
         client.server.getConnections((_, count) => resume(Effect.succeed(count)))
       })
@@ -561,15 +568,19 @@ describe("RunHttp", () => {
       assert.isAbove(before, 0)
       const run = yield* started(client)
       let most = 0
-      const heard = yield* Effect.forEach(
+      const listening = yield* Effect.forkChild(Effect.forEach(
         Array.from({ length: 50 }, (_, index) => index),
         (index) =>
           readUntil(client, run.links.events, (events) => {
             most = Math.max(most, fibers)
-            return index % 3 === 0 && events.length >= 10
+            return index % 3 === 0 && names(events).includes("TextDelta")
           }),
         { concurrency: "unbounded" }
-      )
+      ))
+      // A third has left, and the others have come.
+      yield* until(client.counts, ({ subscribers }) => subscribers === 33 && most > before + 50)
+      yield* gate.open
+      const heard = yield* Fiber.join(listening)
       heard.forEach((events, index) => {
         if (index % 3 === 0) assert.notInclude(names(events), "Completed")
         else {
@@ -580,7 +591,6 @@ describe("RunHttp", () => {
       yield* until(client.counts, ({ retained, running, subscribers }) => running + retained + subscribers === 0)
       // Of the client, whose connections stay for the server's keepAliveTimeout.
       yield* until(sockets, (count) => count === 0)
-      assert.isAbove(most, before + 50)
       assert.strictEqual(yield* until(Effect.sync(() => fibers), (now) => now === before), before)
     }).pipe(Effect.provideService(Metric.FiberRuntimeMetrics, {
       recordFiberStart: () => {

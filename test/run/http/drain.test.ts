@@ -6,12 +6,14 @@ import * as Agent from "agent-layers/run/Agent"
 import * as RunHttp from "agent-layers/run/http/RunHttp"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { ended, spawnExample } from "../../examples/run.ts"
-import { eventsOf, json, parse, serve, until } from "./support.ts"
+import { type Gate, heldBy, makeGate } from "../../support/gate.ts"
+import { until } from "../../support/until.ts"
+import { eventsOf, json, parse, serve } from "./support.ts"
 
-const served = (script: ModelScripted.Script, drainTimeout: `${number} millis`) =>
+const served = (script: ModelScripted.Script, drainTimeout: `${number} millis`, gate?: Gate) =>
   serve(
     RunHttp.layer({ agents: { assistant: Agent.make({ name: "assistant" }) }, drainTimeout }).pipe(
-      Layer.provide([ModelScripted.layer(script), Layer.fresh(SessionMemory.layer)])
+      Layer.provide([heldBy(gate, ModelScripted.layer(script)), Layer.fresh(SessionMemory.layer)])
     )
   )
 
@@ -20,7 +22,8 @@ const order = { agent: "assistant", input: "?" }
 describe("RunHttp, when it stops,", () => {
   it.live("takes no new run and lets those that go on finish", () =>
     Effect.gen(function*() {
-      const client = yield* served(() => ModelScripted.text(["a", "b", "c"], { pause: "300 millis" }), "5000 millis")
+      const gate = yield* makeGate
+      const client = yield* served(() => ModelScripted.text(["a", "b", "c"]), "60000 millis", gate)
       const run = yield* json(yield* client.post(order))
       const listening = yield* Effect.forkChild(Effect.flatMap(client.get(run.links.events), eventsOf))
       yield* until(client.counts, ({ subscribers }) => subscribers === 1)
@@ -29,6 +32,7 @@ describe("RunHttp, when it stops,", () => {
       assert.strictEqual(refused.status, 503)
       assert.strictEqual(refused.headers.get("retry-after"), "5")
       assert.strictEqual((yield* json(refused)).code, "stopping")
+      yield* gate.open
       yield* Fiber.join(draining)
       assert.strictEqual((yield* client.counts).running, 0)
       assert.strictEqual((yield* Fiber.join(listening)).at(-1)!.event, "Completed")

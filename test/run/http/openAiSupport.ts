@@ -10,6 +10,7 @@ import { Effect, Layer, Logger } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { createServer, type Server } from "node:http"
 import OpenAI from "openai"
+import { type Gate, heldBy } from "../../support/gate.ts"
 
 export interface Served {
   /** With the version. */
@@ -53,16 +54,18 @@ type Agents = Readonly<Record<string, Agent.Agent<any, any, never>>>
 export interface Setup extends Omit<OpenAiHttp.Options<Agents>, "agents" | "tenants"> {
   readonly agents?: Agents
   readonly script?: ModelScripted.Script
+  readonly gate?: Gate
   readonly session?: Layer.Layer<Session>
 }
 
 /** Serves agents over a scripted model, which says "one two three" unless told otherwise. */
 export const served = (
-  { agents = { assistant: Assistant }, script = () => words("one ", "two ", "three"), session, ...options }: Setup = {}
+  { agents = { assistant: Assistant }, gate, script = () => words("one ", "two ", "three"), session, ...options }:
+    Setup = {}
 ) =>
   serve(
     OpenAiHttp.layer({ agents, ...options }).pipe(
-      Layer.provide([ModelScripted.layer(script), session ?? Layer.fresh(SessionMemory.layer)])
+      Layer.provide([heldBy(gate, ModelScripted.layer(script)), session ?? Layer.fresh(SessionMemory.layer)])
     )
   )
 

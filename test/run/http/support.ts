@@ -118,14 +118,3 @@ export const readUntil = (client: Client, path: string, found: (told: ReadonlyAr
       }
     }
   })
-
-/** Looks every 10 ms, up to 5 seconds. */
-export const until = <A>(what: Effect.Effect<A>, holds: (a: A) => boolean): Effect.Effect<A> =>
-  Effect.gen(function*() {
-    for (let tries = 0; tries < 500; tries++) {
-      const a = yield* what
-      if (holds(a)) return a
-      yield* Effect.sleep(10)
-    }
-    return yield* Effect.die(new Error(`it did not come to that within 5 seconds: ${JSON.stringify(yield* what)}`))
-  })

@@ -8,17 +8,22 @@ import type { ModelProvider } from "agent-layers/services/ModelProvider"
 import type { Session } from "agent-layers/services/Session"
 import { Context, Data, Effect, Layer, LayerMap } from "effect"
 import type { HttpRouter } from "effect/http"
-import { type Client, eventsOf, json, serve, until } from "./support.ts"
+import { type Gate, heldBy, makeGate } from "../../support/gate.ts"
+import { until } from "../../support/until.ts"
+import { type Client, eventsOf, json, serve } from "./support.ts"
 
 class Down extends Data.TaggedError("Down") {}
 
 /** How many stacks are held. */
 let held = 0
 
+/** Holds back the models of the stacks that are made. */
+let gate: Gate | undefined
+
 const stackOf = (tenant: string): Layer.Layer<ModelProvider | Session, Down> => {
   if (tenant === "broken") return Layer.effectContext(Effect.fail(new Down()))
   return Layer.mergeAll(
-    ModelScripted.layer(() => ModelScripted.text(["I am ", tenant, "'s."], { pause: "250 millis" })),
+    heldBy(gate, ModelScripted.layer(() => ModelScripted.text(["I am ", tenant, "'s."]))),
     Layer.fresh(SessionMemory.layer),
     Layer.effectDiscard(Effect.acquireRelease(
       Effect.sync(() => held++),
@@ -36,6 +41,7 @@ const tenants: Readonly<Record<string, string>> = {
 }
 
 const served = Effect.gen(function*() {
+  gate = undefined
   const stacks = yield* Effect.map(Layer.build(Stacks.layer), Context.get(Stacks))
   return yield* serve(RunHttp.layer({
     agents: { assistant: Agent.make({ name: "assistant" }) },
@@ -58,7 +64,7 @@ const as = (name: string) => ({ authorization: `Bearer ${name}` })
 
 const run = (client: Client, name: string) =>
   Effect.flatMap(
-    client.post({ agent: "assistant", input: name, conversationId: "shared" }, { ...as(name), prefer: "wait=5" }),
+    client.post({ agent: "assistant", input: name, conversationId: "shared" }, { ...as(name), prefer: "wait=30" }),
     json
   )
 
@@ -88,8 +94,10 @@ describe("RunHttp with tenants", () => {
   it.live("holds a stack for as long as a run of it goes on, and lets go of it then", () =>
     Effect.gen(function*() {
       const client = yield* served
+      gate = yield* makeGate
       const { links } = yield* Effect.flatMap(client.post({ agent: "assistant", input: "?" }, as("a")), json)
       assert.strictEqual(held, 1)
+      yield* gate.open
       yield* Effect.flatMap(client.get(links.events, as("a")), eventsOf)
       yield* until(Effect.sync(() => held), (held) => held === 0)
     }).pipe(Effect.scoped))
@@ -115,10 +123,12 @@ describe("RunHttp with tenants", () => {
   it.live("answers 429 for one run of a tenant too many, and leaves the other tenant alone", () =>
     Effect.gen(function*() {
       const client = yield* served
+      gate = yield* makeGate
       const post = (name: string) => client.post({ agent: "assistant", input: "?" }, as(name))
       const [first, second, other] = yield* Effect.all([post("a"), post("a"), post("b")])
       assert.deepStrictEqual([first.status, second.status, other.status], [202, 429, 202])
       assert.strictEqual((yield* json(second)).code, "too-many-runs")
+      yield* gate.open
     }))
 
   it.live("answers 503 where a tenant's stack cannot be built", () =>
