@@ -163,19 +163,8 @@ const startOfTurns = (items: ReadonlyArray<Item>, turns: number): number => {
  * @since 0.1.0
  */
 export const removeTools: InputFilter = (items) => {
-  const kept: Array<Item> = []
-  let isReasoned = false
-  let isSame = true
-  for (const item of items) {
-    isReasoned = isReasoning(item) || (isReasoned && isFromModel(item))
-    if (isMessage(item) && isReasoned && item.id !== undefined) {
-      const { id: _, ...message } = item
-      kept.push(message as Message)
-      isSame = false
-    } else if (isMessage(item) || item.type === "compaction") kept.push(item)
-    else isSame = false
-  }
-  return isSame ? items : kept
+  const kept = items.filter((item) => isMessage(item) || item.type === "compaction")
+  return kept.length === items.length ? items : History.repair(kept, [], items)
 }
 
 /**
@@ -283,7 +272,7 @@ const markerOr = (marker: string | undefined, fallback: string): string =>
  */
 export const nestHistory = (options?: NestHistoryOptions): InputFilter => {
   const map = options?.map
-  if (map !== undefined) return (items) => History.repair(map(items))
+  if (map !== undefined) return (items) => History.repair(map(items), [], items)
   const before = `${introduction}\n${markerOr(options?.startMarker, "<CONVERSATION HISTORY>")}\n`
   const after = `\n${markerOr(options?.endMarker, "</CONVERSATION HISTORY>")}`
 

@@ -73,7 +73,10 @@ export interface RunOptions<out E = never, out R = never> {
    * id comes from a client. Absent: the run remembers nothing, and needs no `Session`.
    */
   readonly conversationId?: string | undefined
-  /** At most so many of the latest stored items are loaded, from the first user message among them on. Default: all. */
+  /**
+   * At most so many of the latest stored items are loaded, from the first user message among them on. Default: all.
+   * With an empty input, a run loads at least the latest user message and all that follows it.
+   */
   readonly maxItems?: number | undefined
   /** The model's name for this run; wins over the agent's. */
   readonly model?: string | undefined

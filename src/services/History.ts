@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import type { Item } from "./Item.ts"
+import type { Item, Message } from "./Item.ts"
 import { isFromModel, isMessage, isReasoning } from "./Item.ts"
 
 /**
@@ -130,24 +130,123 @@ export const check = (items: ReadonlyArray<Item>): ReadonlyArray<Violation> => s
  */
 export const isValid = (items: ReadonlyArray<Item>): boolean => check(items).length === 0
 
-/**
- * Makes a stored history valid by leaving out half pairs, repeated ids and reasoning whose item is gone; what is kept
- * keeps its order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history
- * leaves open. A valid history is returned as it is, the same array.
- *
- * @category combinators
- * @since 0.1.0
- */
-export const repair = (
-  history: ReadonlyArray<Item>,
-  incoming: ReadonlyArray<Item> = []
-): ReadonlyArray<Item> => {
+const withoutViolations = (history: ReadonlyArray<Item>, incoming: ReadonlyArray<Item>): ReadonlyArray<Item> => {
   let items = history
   while (true) {
     const violations = scan(items, incoming)
     if (violations.length === 0) return items
     const dropped = new Set(violations.map((violation) => violation.index))
     items = items.filter((_, index) => !dropped.has(index))
+  }
+}
+
+/** Reasoning items in a row, by their ids, and the id of the item that follows them. */
+interface Thought {
+  readonly reasoning: ReadonlySet<string>
+  readonly follower: string | undefined
+  /** The index of the item that follows. */
+  readonly end: number
+}
+
+const thoughtAt = (items: ReadonlyArray<Item>, start: number): Thought => {
+  const reasoning = new Set<string>()
+  let end = start
+  for (; end < items.length && isReasoning(items[end]!); end++) {
+    const id = idOf(items[end]!)
+    if (id !== undefined) reasoning.add(id)
+  }
+  const follower = items[end]
+  return { reasoning, follower: follower === undefined ? undefined : idOf(follower), end }
+}
+
+/** The thought of each reasoning item and of each item of its response, by id: a service asks for them by id. */
+const thoughtsOf = (items: ReadonlyArray<Item>): ReadonlyMap<string, Thought> => {
+  const thoughts = new Map<string, Thought>()
+  const ids = new Set<string>()
+  let thought: Thought | undefined
+  for (let index = 0; index < items.length; index++) {
+    const item = items[index]!
+    if (!isFromModel(item)) thought = undefined
+    else if (isReasoning(item) && (thought === undefined || index >= thought.end)) thought = thoughtAt(items, index)
+    const id = idOf(item)
+    // Of items with one id, only the first stays.
+    if (id === undefined || ids.has(id)) continue
+    ids.add(id)
+    if (thought !== undefined && thought.reasoning.size > 0) thoughts.set(id, thought)
+  }
+  return thoughts
+}
+
+const isKept = (known: Thought | undefined, now: Thought): boolean =>
+  known === undefined ||
+  (Array.from(known.reasoning).every((id) => now.reasoning.has(id)) &&
+    (known.follower === undefined || now.follower === undefined || now.follower === known.follower))
+
+/** Types that mean the same without the id that the service gave them. */
+const withOptionalId: ReadonlySet<unknown> = new Set([undefined, "message", "function_call", "custom_tool_call"])
+
+/**
+ * Leaves out reasoning that lost its item. Of items that lost their reasoning it leaves out the id, or the whole item
+ * where the type needs an id. The same array when nothing was lost.
+ */
+const withoutParted = (
+  items: ReadonlyArray<Item>,
+  thoughts: ReadonlyMap<string, Thought>
+): ReadonlyArray<Item> => {
+  const kept: Array<Item> = []
+  let isSame = true
+  let now: Thought | undefined
+  let present: Thought | undefined
+  for (let index = 0; index < items.length; index++) {
+    const item = items[index]!
+    const id = idOf(item)
+    const known = id === undefined ? undefined : thoughts.get(id)
+    if (!isFromModel(item)) present = undefined
+    if (isReasoning(item)) {
+      if (now === undefined || index >= now.end) now = thoughtAt(items, index)
+      if (isKept(known, now)) {
+        present = known ?? present
+        kept.push(item)
+      } else isSame = false
+    } else if (known === undefined || known === present || !isFromModel(item)) kept.push(item)
+    else {
+      isSame = false
+      if (withOptionalId.has(item.type)) {
+        const { id: _, ...rest } = item as Message
+        kept.push(rest as Message)
+      }
+    }
+  }
+  return isSame ? items : kept
+}
+
+/**
+ * Makes a history valid by leaving out half pairs, repeated ids and reasoning whose item is gone; what is kept keeps its
+ * order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history leaves open.
+ * A valid history is returned as it is, the same array.
+ *
+ * **Details**
+ *
+ * `from` is the history that a filter made `history` from. It tells which items came with reasoning. OpenAI refuses such
+ * an item under its own id without that reasoning, so messages and calls that lost their reasoning lose their `id` too.
+ * Items of other types need their id, and are left out.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const repair = (
+  history: ReadonlyArray<Item>,
+  incoming: ReadonlyArray<Item> = [],
+  from: ReadonlyArray<Item> = history
+): ReadonlyArray<Item> => {
+  let items = withoutViolations(history, incoming)
+  if (items === from) return items
+  const thoughts = thoughtsOf(from)
+  if (thoughts.size === 0) return items
+  while (true) {
+    const whole = withoutParted(items, thoughts)
+    if (whole === items) return items
+    items = withoutViolations(whole, incoming)
   }
 }
 

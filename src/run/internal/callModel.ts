@@ -84,7 +84,7 @@ const requestOf = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelR
   const request: ModelRequest = {
     instructions: seen.instructions,
     // What a provider keeps holds the calls that these outputs answer.
-    input: inputFilter === undefined || run.unsent !== undefined ? seen.input : History.repair(seen.input),
+    input: inputFilter === undefined || run.unsent !== undefined ? seen.input : History.repair(seen.input, [], whole.input),
     settings: settingsOf(run),
     tools: run.offer.definitions,
     handoffs: run.offer.handoffs,

@@ -73,7 +73,7 @@ export const handOff = (
       run.offer = run.plan.offer
       run.settings = mergeSettings(agent.settings, settings)
       run.repairs = 0
-      if (handoff.filter !== undefined) run.view = History.repair(handoff.filter(run.view)).slice()
+      if (handoff.filter !== undefined) run.view = History.repair(handoff.filter(run.view), [], run.view).slice()
       if (run.emit !== undefined) yield* run.emit([{ _tag: "HandedOff", callId: call.call_id, from, to }])
       yield* hook(run, ({ onHandoff }) => onHandoff?.(hookContext(run), { from, to }))
       yield* hook(run, ({ onAgentStart }) => onAgentStart?.(hookContext(run)))

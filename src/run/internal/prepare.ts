@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
-import { isFunctionCall, isItem, user } from "../../services/Item.ts"
+import { isFromModel, isFunctionCall, isItem, isMessage, user } from "../../services/Item.ts"
 import type { ModelError } from "../../services/ModelError.ts"
 import type { Model } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
@@ -143,6 +143,10 @@ const seen = Effect.fnUntraced(function*(
   }
 })
 
+/** With no new input the run continues the last question, which it needs with all that was done about it. */
+const fromLastAsked = (items: ReadonlyArray<Item>): ReadonlyArray<Item> =>
+  items.slice(Math.max(0, items.findLastIndex((item) => isMessage(item) && !isFromModel(item))))
+
 const afresh = Effect.fnUntraced(function*(
   beginning: Beginning,
   given: RunInput,
@@ -152,24 +156,32 @@ const afresh = Effect.fnUntraced(function*(
   const wrong = invalidInput(given)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
   const input: ReadonlyArray<Item> = typeof given === "string" ? [user(given)] : given
-  const loaded = session === undefined || options.conversationId === "new"
+  let loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* seen(beginning, "load", { maxItems: options.maxItems })
   const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
-  const stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
+  let stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
+  if (isCut && input.length === 0 && stored.length === 0 && options.maxItems !== 0) {
+    loaded = yield* seen(beginning, "load/asked", {})
+    stored = fromLastAsked(loaded.items)
+  }
   const history = History.repair(stored, input)
   const items = history.concat(input)
   if (items.length === 0 && agent.prompt === undefined && !isKeptElsewhere(options)) {
     return yield* refuse(
       beginning,
       new InvalidOptions({
-        description: "there is nothing to answer: the input is empty, and no conversation stands before it"
+        description: "there is nothing to answer: the input is empty, and the run loads no earlier items"
       })
     )
   }
   const view = options.history === undefined
     ? items
-    : History.repair(yield* options.history(history, input) as Effect.Effect<ReadonlyArray<Item>, unknown>).slice()
+    : History.repair(
+      yield* options.history(history, input) as Effect.Effect<ReadonlyArray<Item>, unknown>,
+      [],
+      items
+    ).slice()
   return {
     agent,
     agentKey: agent.name,

@@ -702,10 +702,11 @@ const follows = (entry: JsonObject | undefined): boolean =>
       entry.type !== "mcp_approval_response" && entry.type !== "item_reference"))
 
 const validateReasoning = (input: ReadonlyArray<JsonObject>, memory: Memory): Refusal | undefined => {
-  const present = new Set([...memory.history, ...input].filter(isThought).map((entry) => entry.id))
+  const present = new Set(memory.history.filter(isThought).map((entry) => entry.id))
   for (let i = 0; i < input.length; i++) {
     const entry = input[i]!
     if (isThought(entry)) {
+      present.add(entry.id)
       const encrypted = entry.encrypted_content
       if (typeof encrypted === "string" && encrypted !== "") {
         if (!encrypted.startsWith(encryptedPrefix)) {
