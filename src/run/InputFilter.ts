@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as History from "../services/History.ts"
+import { contentText, isTextPart, nameOf } from "../services/internal/itemText.ts"
 import type { ContentPart, FunctionCallOutput, Item, Message } from "../services/Item.ts"
 import {
   assistant,
@@ -45,12 +46,6 @@ const sizeOf = (value: unknown): number => {
   for (const field of Object.values(value)) size += sizeOf(field)
   return size
 }
-
-const isTextPart = (part: ContentPart): part is ContentPart & { readonly text: string } =>
-  typeof part.text === "string" && part.type.endsWith("text")
-
-const nameOf = (part: ContentPart): string =>
-  typeof part["filename"] === "string" ? `${part.type} ${part["filename"]}` : part.type
 
 /**
  * @category options
@@ -229,11 +224,6 @@ const maxOtherChars = 500
 
 /** Only the first line of an entry begins at the margin, so that nothing said can pass for an entry or a marker. */
 const entry = (who: string, text: string): string => `${who}: ${text.replaceAll(/\r\n|[\n\r\u2028\u2029]/g, "\n  ")}`
-
-const contentText = (content: string | ReadonlyArray<ContentPart>): string =>
-  typeof content === "string"
-    ? content
-    : content.map((part) => isTextPart(part) ? part.text : part.refusal ?? `[${nameOf(part)}]`).join("\n")
 
 const entryOf = (item: Item): string | undefined => {
   if (isMessage(item)) return entry(item.role, contentText(item.content))

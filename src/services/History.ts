@@ -251,16 +251,29 @@ export const repair = (
 }
 
 /**
- * Whether a valid history can be cut before `index` so that both sides stay valid: no call on the left is answered on
- * the right, and no reasoning is parted from what it led to.
+ * Whether a history can be cut before `index` so that both sides stay valid: no call on the left is answered on the
+ * right, and no reasoning is parted from what it led to.
  *
  * @category cutting
  * @since 0.1.0
  */
 export const isSafeCut = (items: ReadonlyArray<Item>, index: number): boolean => safeCuts(items).includes(index)
 
+/** The calls of the last response, which the next input may still answer. */
+const startOfOpenCalls = (items: ReadonlyArray<Item>): number => {
+  let index = items.length
+  while (index > 0 && !isFromModel(items[index - 1]!) && !isMessage(items[index - 1]!)) index--
+  while (index > 0 && isFromModel(items[index - 1]!)) index--
+  return index
+}
+
 /**
- * Every index before which a valid history can be cut, ascending, both ends included. Linear in the number of items.
+ * Every index before which a history can be cut, ascending, both ends included. Linear in the number of items.
+ *
+ * **Details**
+ *
+ * Both sides of a valid history stay valid. Of any other history, what `repair` leaves out does not count. Calls of the
+ * last response without an output stay with their response: an output may still come.
  *
  * @category cutting
  * @since 0.1.0
@@ -268,14 +281,18 @@ export const isSafeCut = (items: ReadonlyArray<Item>, index: number): boolean =>
 export const safeCuts = (items: ReadonlyArray<Item>): ReadonlyArray<number> => {
   const cuts: Array<number> = [0]
   const open = new Set<string>()
+  const openCalls = startOfOpenCalls(items)
+  const broken = new Set(
+    check(items).flatMap(({ index, kind }) => kind === "CallWithoutOutput" && index >= openCalls ? [] : [index])
+  )
   // Providers want reasoning back with every item of its response, not just with the next one.
   let isReasoned = false
   for (let index = 0; index < items.length; index++) {
     const item = items[index]!
-    const pair = pairing(item)
+    const pair = broken.has(index) ? undefined : pairing(item)
     if (pair?.isCall === true) open.add(pair.key)
     else if (pair !== undefined) open.delete(pair.key)
-    isReasoned = isReasoning(item) || (isReasoned && isFromModel(item))
+    isReasoned = (isReasoning(item) && !broken.has(index)) || (isReasoned && isFromModel(item))
     const next = items[index + 1]
     if (open.size === 0 && !(isReasoned && next !== undefined && isFromModel(next))) cuts.push(index + 1)
   }

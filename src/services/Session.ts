@@ -17,6 +17,7 @@ import type {
   Conversation,
   Loaded,
   LoadOptions,
+  MaintainOptions,
   MakeOptions,
   PopOptions,
   Primitives,
@@ -35,6 +36,7 @@ export {
   type Conversation,
   type Loaded,
   type LoadOptions,
+  type MaintainOptions,
   type MakeOptions,
   Meta,
   type PopOptions,
@@ -93,8 +95,11 @@ export class Session extends Context.Service<Session, {
     options?: { readonly prefix?: string | undefined }
   ) => Stream.Stream<Conversation, SessionError>
 
-  /** The moment for compaction and retention; the runner calls it after its last commit. */
-  readonly maintain: (id: string) => Effect.Effect<void, SessionError>
+  /**
+   * The moment for compaction and retention. The runner calls it after its last commit, and when a model refused the
+   * conversation as too long.
+   */
+  readonly maintain: (id: string, options?: MaintainOptions) => Effect.Effect<void, SessionError>
 
   readonly capabilities: Capabilities
 }>()("agent-layers/services/Session") {}

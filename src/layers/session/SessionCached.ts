@@ -181,7 +181,7 @@ export const make = Effect.fnUntraced(function*(
     rewrite: (id, options) => changing(id, inner.rewrite(id, options)),
     popItem: (id, options) => changing(id, inner.popItem(id, options)),
     clear: (id) => changing(id, inner.clear(id)),
-    maintain: (id) => changing(id, inner.maintain(id))
+    maintain: (id, options) => changing(id, inner.maintain(id, options))
   }
 })
 

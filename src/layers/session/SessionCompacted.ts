@@ -3,6 +3,9 @@
  * of a conversation that became too long replaced by what a function makes of it: a summary by any model, or what a
  * provider's own compaction answers with. It cuts only where both sides stay valid (`History.safeCuts`).
  *
+ * When a model refused the conversation as too long (`reason: "overflow"`), it compacts below its thresholds too: what
+ * stays is at most half of the conversation, and may be less than `keepItems`.
+ *
  * **What can go wrong loses nothing.** The old items are replaced in one step, after the function has answered, and only
  * where nobody else shortened the conversation meanwhile; what was appended meanwhile stays. Where the function fails,
  * dies, takes too long, or answers with nothing, with something that is no history or that is not shorter, the
@@ -18,8 +21,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as History from "../../services/History.ts"
+import { charactersOf, contentText, withoutData } from "../../services/internal/itemText.ts"
 import type { Item } from "../../services/Item.ts"
 import { isFunctionCall, isFunctionCallOutput, isItem, isMessage, text, user } from "../../services/Item.ts"
+import type { ModelError } from "../../services/ModelError.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import * as Session from "../../services/Session.ts"
 import type * as SessionError from "../../services/SessionError.ts"
@@ -42,10 +47,13 @@ export interface Options<R = never> {
    * @default 100, or any number where `maxTokens` is given
    */
   readonly maxItems?: number | undefined
-  /** A conversation whose estimated tokens (4 characters of JSON each, `encrypted_content` apart) are more is compacted. Absent: any number. */
+  /**
+   * A conversation with more estimated tokens is compacted: 4 characters of JSON each, without the bytes of images, files
+   * and `encrypted_content`. Absent: any number.
+   */
   readonly maxTokens?: number | undefined
   /**
-   * How many of the latest items stay as they are, at least.
+   * How many of the latest items stay as they are, at least, unless a model refused the conversation as too long.
    *
    * @default 20
    */
@@ -60,11 +68,9 @@ export interface Options<R = never> {
 
 const name = "compacted"
 
-/** What a provider has encrypted is long, but not in tokens. */
-const charactersOf = (items: ReadonlyArray<Item>): number =>
-  JSON.stringify(items, (key, value: unknown) => key === "encrypted_content" ? undefined : value).length
+const sizeOf = (items: ReadonlyArray<Item>): number => items.reduce((size, item) => size + charactersOf(item), 0)
 
-const tokensOf = (items: ReadonlyArray<Item>): number => charactersOf(items) / 4
+const tokensOf = (items: ReadonlyArray<Item>): number => sizeOf(items) / 4
 
 /** Why what the function made cannot take the place of the items; `undefined` where it can. */
 const refuse = (made: ReadonlyArray<Item>, head: ReadonlyArray<Item>, tail: ReadonlyArray<Item>): string | undefined =>
@@ -72,16 +78,26 @@ const refuse = (made: ReadonlyArray<Item>, head: ReadonlyArray<Item>, tail: Read
     ? "it answered with nothing"
     : !made.every(isItem)
     ? "it answered with something that is no item"
-    : made.length >= head.length && charactersOf(made) >= charactersOf(head)
+    : made.length >= head.length && sizeOf(made) >= sizeOf(head)
     ? "its answer is not shorter than what it was given"
-    : History.isValid([...made, ...tail])
+    : History.isValid([...made, ...History.repair(tail)])
     ? undefined
     : "its answer is no valid history before what follows it"
 
-/** The last place to cut a valid history that keeps so many items, between commits if there is one; 0 for none. */
+/** The last place to cut that keeps so many items, between commits if there is one; 0 for none. */
 const cutOf = (items: ReadonlyArray<Item>, keepItems: number, isBoundary: (cut: number) => boolean): number => {
   const cuts = History.safeCuts(items).filter((cut) => cut > 0 && cut <= items.length - keepItems)
   return cuts.findLast(isBoundary) ?? cuts.at(-1) ?? 0
+}
+
+/** The first place to cut that keeps no more than half of the conversation: a model refused the whole. */
+const halfOf = (items: ReadonlyArray<Item>): number => {
+  const sizes = items.map(charactersOf)
+  const most = sizes.reduce((sum, size) => sum + size, 0) / 2
+  let kept = 0
+  let start = items.length
+  while (start > 0 && kept + sizes[start - 1]! <= most) kept += sizes[--start]!
+  return History.safeCuts(items).find((cut) => cut >= start) ?? 0
 }
 
 /**
@@ -117,19 +133,20 @@ export const make = Effect.fnUntraced(function*<R = never>(
       ...(cause === undefined ? [] : [cause])
     )
 
-  const compact = Effect.fnUntraced(function*(id: string): Effect.fn.Return<void, SessionError.SessionError> {
+  const compact = Effect.fnUntraced(function*(
+    id: string,
+    isOverflow: boolean
+  ): Effect.fn.Return<void, SessionError.SessionError> {
     const loaded = yield* inner.loadItems(id)
     const { items } = loaded
-    if (!isTooLong(items)) return
-    if (!History.isValid(items)) {
-      return yield* leave(id, "it is no valid history, so that there is no telling where it can be cut")
-    }
+    if (!isOverflow && !isTooLong(items)) return
     const rows = yield* rowsOf(inner, id, loaded).pipe(
       Effect.catchReason("SessionError", "Unsupported", () => Effect.undefined)
     )
-    const cut = cutOf(items, keepItems, (cut) => rows?.[cut - 1]?.commit !== rows?.[cut]?.commit)
-    if (cut === 0) return yield* leave(id, `it cannot be cut before its last ${keepItems} items`)
-    const head = items.slice(0, cut)
+    const regular = cutOf(items, keepItems, (cut) => rows?.[cut - 1]?.commit !== rows?.[cut]?.commit)
+    const cut = isOverflow ? Math.max(regular, halfOf(items)) : regular
+    const head = History.repair(items.slice(0, cut))
+    if (head.length === 0) return yield* leave(id, `it cannot be cut before its last ${keepItems} items`)
     yield* Effect.matchCauseEffect(
       Effect.timeout(Effect.provideContext(Effect.suspend(() => options.compact(head)), context), timeout),
       {
@@ -147,12 +164,12 @@ export const make = Effect.fnUntraced(function*<R = never>(
 
   // Who comes second would have the same items shortened once more, and then be refused.
   const busy = new Set<string>()
-  const once = (id: string) =>
+  const once = (id: string, isOverflow: boolean) =>
     Effect.suspend(() => {
       if (busy.has(id)) return Effect.void
       busy.add(id)
       return Effect.ensuring(
-        Effect.catchReason(compact(id), "SessionError", "VersionConflict", () => Effect.void),
+        Effect.catchReason(compact(id, isOverflow), "SessionError", "VersionConflict", () => Effect.void),
         Effect.sync(() => busy.delete(id))
       )
     })
@@ -160,7 +177,7 @@ export const make = Effect.fnUntraced(function*<R = never>(
   return {
     ...inner,
     capabilities: { ...inner.capabilities, readsItems: true },
-    maintain: (id) => Effect.andThen(inner.maintain(id), once(id))
+    maintain: (id, options) => Effect.andThen(inner.maintain(id, options), once(id, options?.reason === "overflow"))
   }
 })
 
@@ -180,11 +197,11 @@ export const layer = <R = never>(
 
 const transcriptOf = (item: Item): string =>
   isMessage(item)
-    ? `${item.role}: ${text(item)}`
+    ? `${item.role}: ${contentText(item.content)}`
     : isFunctionCall(item)
     ? `call of ${item.name}: ${item.arguments}`
     : isFunctionCallOutput(item)
-    ? `its result: ${typeof item.output === "string" ? item.output : JSON.stringify(item.output)}`
+    ? `its result: ${contentText(item.output)}`
     : `(${item.type})`
 
 const defaultInstructions =
@@ -196,6 +213,11 @@ const defaultInstructions =
 /**
  * Has a model of the `ModelProvider` summarise: one message of the user's with the summary takes the place of the items.
  * It is not a message of the system's, so that what users and tools said gains no authority by being summarised.
+ *
+ * **Details**
+ *
+ * The model reads text. Images and files are named, not sent. Items that exceed the model's context are summarised in
+ * two halves, and each half again in the same way.
  *
  * @category constructors
  * @since 0.1.0
@@ -211,11 +233,21 @@ export const summary = (
   Effect.fnUntraced(function*(items: ReadonlyArray<Item>) {
     const provider = yield* ModelProvider
     const model = yield* provider.getModel(options.model)
-    const { output } = yield* model.respond({
-      instructions: options.instructions ?? defaultInstructions,
-      input: [user(items.map(transcriptOf).join("\n\n"))],
-      settings: { maxOutputTokens: options.maxOutputTokens }
-    })
-    const said = output.map(text).join("")
+    const summarise = (items: ReadonlyArray<Item>): Effect.Effect<string, ModelError> =>
+      model.respond({
+        instructions: options.instructions ?? defaultInstructions,
+        input: [user(withoutData(items.map(transcriptOf).join("\n\n")))],
+        settings: { maxOutputTokens: options.maxOutputTokens }
+      }).pipe(
+        Effect.map(({ output }) => output.map(text).join("")),
+        Effect.catchReason("ModelError", "ContextLengthExceeded", (_, error) => {
+          const middle = Math.ceil(items.length / 2)
+          return items.length === 1 ? Effect.fail(error) : Effect.map(
+            Effect.forEach([items.slice(0, middle), items.slice(middle)], summarise),
+            (halves) => halves.filter((half) => half !== "").join("\n\n")
+          )
+        })
+      )
+    const said = yield* summarise(items)
     return said === "" ? [] : [user(`Summary of the conversation so far:\n\n${said}`)]
   })

@@ -253,7 +253,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
     rewrite: (id, options) => following(id, primary.rewrite(id, options)),
     popItem: (id, options) => following(id, primary.popItem(id, options)),
     clear: (id) => following(id, primary.clear(id)),
-    maintain: (id) => Effect.andThen(primary.maintain(id), catchUp(id)),
+    maintain: (id, options) => Effect.andThen(primary.maintain(id, options), catchUp(id)),
     records: (id, options) =>
       options?.after !== undefined
         ? primary.records(id, options)

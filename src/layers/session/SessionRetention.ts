@@ -1,7 +1,12 @@
 /**
  * Forgets the beginning of conversations: a decorator. `maintain`, which the runner calls after its last commit, cuts off
- * what is more than `maxItems` or older than `maxAge`. It cuts between commits, so that a turn stays whole, and keeps the
- * last commit whatever it holds. It does not look into items, and may stand anywhere in a stack.
+ * what is more than `maxItems` or older than `maxAge`.
+ *
+ * It cuts between commits, where a user message begins: what stays starts with a question and holds whole turns. It keeps
+ * everything from the last such place on, whatever that holds.
+ *
+ * **Order.** It looks into items, so it stands outside layers that encrypt or compress: inside of them is a compile error
+ * in `Session.wrap`, and `Unsupported` when the stack is built.
  *
  * @since 0.1.0
  */
@@ -10,6 +15,9 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as History from "../../services/History.ts"
+import type { Item } from "../../services/Item.ts"
+import { isMessage } from "../../services/Item.ts"
 import * as Session from "../../services/Session.ts"
 import type * as SessionError from "../../services/SessionError.ts"
 import * as mapped from "./internal/mapped.ts"
@@ -21,7 +29,9 @@ import { replaceHead, rowsOf } from "./internal/replaceHead.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** How many items a conversation keeps, at most, unless its last commit alone has more. Absent: any number. */
+  /**
+   * How many items a conversation keeps, at most, unless what follows the last place to cut has more. Absent: any number.
+   */
   readonly maxItems?: number | undefined
   /** How long ago what is kept was saved, at most. Absent: any time. */
   readonly maxAge?: Duration.Input | undefined
@@ -29,15 +39,26 @@ export interface Options {
 
 const name = "retention"
 
+/** Whether a user message begins here, with instructions before it or not. */
+const isAsked = (items: ReadonlyArray<Item>, index: number): boolean => {
+  for (let next = index; next < items.length; next++) {
+    const item = items[next]!
+    if (!isMessage(item) || item.role === "assistant") return false
+    if (item.role === "user") return true
+  }
+  return false
+}
+
 /** How many items at the start are to go. */
 const cutOf = (
+  items: ReadonlyArray<Item>,
   rows: ReadonlyArray<Row>,
   maxItems: number,
   oldest: number
 ): number => {
   let cut = 0
-  for (let index = 1; index < rows.length; index++) {
-    if (rows[index]!.commit === rows[index - 1]!.commit) continue
+  for (const index of History.safeCuts(items)) {
+    if (index === 0 || rows[index]?.commit === rows[index - 1]!.commit || !isAsked(items, index)) continue
     const isTooMany = rows.length - cut > maxItems
     const isTooOld = rows[index - 1]!.savedAt < oldest
     if (!isTooMany && !isTooOld) return cut
@@ -68,23 +89,28 @@ export const make = Effect.fnUntraced(function*(
   }
   const age = maxAge === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(maxAge))
 
-  const maintain = Effect.fnUntraced(function*(id: string): Effect.fn.Return<void, SessionError.SessionError> {
-    yield* inner.maintain(id)
+  const maintain = Effect.fnUntraced(function*(
+    id: string,
+    options?: Session.MaintainOptions
+  ): Effect.fn.Return<void, SessionError.SessionError> {
+    yield* inner.maintain(id, options)
     const now = yield* Clock.currentTimeMillis
     const loaded = yield* inner.loadItems(id)
     const rows = yield* rowsOf(inner, id, loaded)
-    const cut = rows === undefined ? 0 : cutOf(rows, maxItems, now - age)
+    const cut = rows === undefined ? 0 : cutOf(loaded.items, rows, maxItems, now - age)
     if (cut > 0) yield* replaceHead(inner, id, loaded, rows, cut, [])
   })
 
-  return { ...inner, maintain }
+  return { ...inner, capabilities: { ...inner.capabilities, readsItems: true }, maintain }
 })
 
 /**
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Session.Decorator<SessionError.SessionError> =>
+export const layer = (
+  options: Options
+): Session.Decorator<SessionError.SessionError, never, Session.Session, "reads"> =>
   Layer.effect(Session.Session, make(options))
 
 /**
@@ -95,5 +121,5 @@ export const layer = (options: Options): Session.Decorator<SessionError.SessionE
  */
 export const layerConfig = (
   config: Config.Wrap<Options>
-): Session.Decorator<SessionError.SessionError | Config.ConfigError> =>
+): Session.Decorator<SessionError.SessionError | Config.ConfigError, never, Session.Session, "reads"> =>
   Layer.effect(Session.Session, Effect.flatMap(Config.unwrap(config), make))

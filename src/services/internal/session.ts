@@ -17,6 +17,7 @@ import type {
   Conversation,
   Loaded,
   LoadOptions,
+  MaintainOptions,
   MakeOptions,
   PopOptions,
   Primitives,
@@ -468,8 +469,8 @@ export const make = (primitives: Primitives, options: MakeOptions = {}) => {
     clear,
     records,
     conversations,
-    maintain: (id: string) =>
-      maintain === undefined ? Effect.void : operation("maintain", id, commit(() => maintain(id))),
+    maintain: (id: string, options: MaintainOptions = {}) =>
+      maintain === undefined ? Effect.void : operation("maintain", id, commit(() => maintain(id, options))),
     capabilities
   }
 }

@@ -152,6 +152,20 @@ export interface PopOptions {
 }
 
 /**
+ * @category options
+ * @since 0.1.0
+ */
+export interface MaintainOptions {
+  /**
+   * Why the caller asks now. `"overflow"`: a model refused the conversation as too long for its context. A layer that
+   * shortens conversations then does so below its thresholds too. Decorators pass the options on.
+   *
+   * @default a run has ended
+   */
+  readonly reason?: "overflow" | undefined
+}
+
+/**
  * A commit as a backend sees it: items are JSON texts.
  *
  * @category models
@@ -231,7 +245,7 @@ export interface Primitives {
   readonly list?: (
     options: { readonly prefix: string; readonly after: string | undefined; readonly limit: number }
   ) => Effect.Effect<ReadonlyArray<Conversation>, unknown>
-  readonly maintain?: (id: string) => Effect.Effect<void, unknown>
+  readonly maintain?: (id: string, options: MaintainOptions) => Effect.Effect<void, unknown>
 }
 
 /**

@@ -56,7 +56,7 @@ export const prefixed = (inner: Service, tenant: string): Service => {
     rewrite: (id, options) => on("rewrite", id, (full) => inner.rewrite(full, options)),
     popItem: (id, options) => on("popItem", id, (full) => inner.popItem(full, options)),
     clear: (id) => on("clear", id, inner.clear),
-    maintain: (id) => on("maintain", id, inner.maintain),
+    maintain: (id, options) => on("maintain", id, (full) => inner.maintain(full, options)),
     records: (id, options) => {
       const error = refused("records", id)
       return error === undefined

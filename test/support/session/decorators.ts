@@ -48,7 +48,12 @@ export const decorators: ReadonlyArray<Decorator> = [
       (store) => () => SessionFallback.layer({ backups: [{ name: "b", layer: SessionMemory.layerWith({ store }) }] })
     )
   },
-  { name: "retention", make: Effect.succeed(() => SessionRetention.layer({ maxItems: 2 })) },
+  {
+    name: "retention",
+    make: Effect.succeed(() => SessionRetention.layer({ maxItems: 2 })),
+    capabilities: { readsItems: true },
+    role: "reads"
+  },
   {
     name: "compacted",
     make: Effect.succeed(() =>

@@ -244,7 +244,8 @@ const retention = Extension.decorator({
   ...released,
   kind: "session",
   name: "retention",
-  description: "Forgets what is too old or too much, whole commits at a time.",
+  role: "reads",
+  description: "Forgets what is too old or too much, whole turns at a time.",
   config: {
     maxItems: Setting.integer("How many items a conversation keeps. Absent: any number.", { optional: true }),
     maxAge: Setting.duration("How long they are kept. Absent: any time.", { optional: true })

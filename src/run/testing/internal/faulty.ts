@@ -214,7 +214,7 @@ export const makeUnsafe = (inner: Session["Service"], script: ReadonlyArray<Faul
     clear: (id) => around("clear", id, inner.clear(id)),
     records: (id, options) => aroundStream("records", id, inner.records(id, options)),
     conversations: (options) => aroundStream("conversations", undefined, inner.conversations(options)),
-    maintain: (id) => around("maintain", id, inner.maintain(id))
+    maintain: (id, options) => around("maintain", id, inner.maintain(id, options))
   }
 
   const left = () => armed.flatMap((one) => Array.from(one.left, (nth) => `${title(one, nth)} (of ${one.seen})`))
