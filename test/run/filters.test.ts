@@ -3,8 +3,8 @@ import { Agent, Handoff, Item, ModelScripted, Runner, Session, SessionMemory } f
 import * as ModelOpenAIResponses from "agent-layers/layers/model/ModelOpenAIResponses"
 import { Arbitrary, Effect, Layer, Redacted, Schema } from "effect"
 import { Tool, Toolkit } from "effect/ai"
-import { campaign } from "../support/campaign.ts"
 import * as OpenAiPeer from "../support/openai/OpenAiPeer.ts"
+import { firstSeed, rounds, timeLimit } from "../support/rounds.ts"
 
 const kit = Toolkit.make(Tool.make("ping", { success: Schema.String }))
 const handlers = kit.toLayer({ ping: () => Effect.succeed("pong") })
@@ -76,7 +76,7 @@ describe("after a filter", () => {
     "OpenAI takes the request, whatever the filter takes away and moves",
     [anyFilter],
     ([{ filter, way }]) => converse(way, filter),
-    { arbitrary: { runs: campaign(25, 400) }, timeout: 300_000 }
+    { arbitrary: { runs: rounds(25, 400), seed: firstSeed }, timeout: timeLimit }
   )
 
   for (const way of ways) {

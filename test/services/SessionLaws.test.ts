@@ -3,8 +3,8 @@ import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import { isFunctionCall, isItem, isMessage, isReasoning, text } from "agent-layers/services/Item"
 import type { Item } from "agent-layers/services/Item"
 import * as Law from "agent-layers/services/laws/Law"
-import { all, type SessionSubject } from "agent-layers/services/laws/SessionLaws"
-import type { Session } from "agent-layers/services/Session"
+import { all, decorating, type SessionSubject } from "agent-layers/services/laws/SessionLaws"
+import { Session } from "agent-layers/services/Session"
 import {
   CorruptItem,
   InvalidInput,
@@ -14,7 +14,7 @@ import {
   Unavailable,
   VersionConflict
 } from "agent-layers/services/SessionError"
-import { Effect, Scope, Stream } from "effect"
+import { Effect, Layer, Scope, Stream } from "effect"
 import { contentOf, everything, memorySubject } from "../support/session/subjects.ts"
 
 type Service = Session["Service"]
@@ -819,4 +819,19 @@ describe("SessionLaws", () => {
       const outcome = yield* Law.verify(lawOf("Items come back in the order"), { ...subject, prefix: "first/" })
       assert.strictEqual(outcome._tag, "Broken")
     }))
+})
+
+describe("SessionLaws.decorating", () => {
+  const doubles: ReadonlyArray<readonly [string, (inner: Service) => Partial<Service>]> = [
+    ["drops the reason", (inner) => ({ maintain: (id) => inner.maintain(id) })],
+    ["does not pass maintain on", () => ({ maintain: () => Effect.void })]
+  ]
+  for (const [does, change] of doubles) {
+    it.live(`a decorator that ${does} breaks the law of maintain`, () =>
+      Effect.gen(function*() {
+        const decorator = Layer.effect(Session, Session.use((inner) => Effect.succeed({ ...inner, ...change(inner) })))
+        const outcome = yield* Law.verify(decorating[0]!, { decorator, below: SessionMemory.make() })
+        assert.strictEqual(outcome._tag, "Broken")
+      }))
+  }
 })

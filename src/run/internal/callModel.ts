@@ -9,6 +9,7 @@ import type { ModelEvent, ModelRequest, ModelSettings } from "../../services/Mod
 import { ModelResponse } from "../../services/ModelProvider.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import type { ModelProgress } from "../RunEvent.ts"
+import { isTooLong, makeRoom } from "./makeRoom.ts"
 import type { Emit, Run } from "./state.ts"
 import { hook, hookContext, stepName, unusable } from "./state.ts"
 
@@ -84,7 +85,9 @@ const requestOf = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelR
   const request: ModelRequest = {
     instructions: seen.instructions,
     // What a provider keeps holds the calls that these outputs answer.
-    input: inputFilter === undefined || run.unsent !== undefined ? seen.input : History.repair(seen.input, [], whole.input),
+    input: inputFilter === undefined || run.unsent !== undefined
+      ? seen.input
+      : History.repair(seen.input, [], whole.input),
     settings: settingsOf(run),
     tools: run.offer.definitions,
     handoffs: run.offer.handoffs,
@@ -99,8 +102,8 @@ const requestOf = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<ModelR
     : { ...request, conversationId: providerConversationId }
 })
 
-/** One model call of a turn: a step of the journal, a span, and its usage added to the run's. */
-export const callModel = Effect.fnUntraced(function*(run: Run) {
+/** One model call: a step of the journal, a span, and its usage added to the run's. */
+const askModel = Effect.fnUntraced(function*(run: Run, step: string): Effect.fn.Return<ModelResponse, any, any> {
   const request = yield* requestOf(run)
   yield* hook(run, ({ onModelStart }) => onModelStart?.(hookContext(run), request))
   const call = run.emit === undefined
@@ -108,7 +111,7 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
     : streamed(run, request, run.emit)
   const response = yield* Tracer.withSpan(
     run.journal.step(
-      { runId: run.id, name: stepName(run, "model") },
+      { runId: run.id, name: step },
       schemas,
       Effect.flatMap(call, (response) => checked(run, response))
     ),
@@ -136,3 +139,11 @@ export const callModel = Effect.fnUntraced(function*(run: Run) {
   yield* hook(run, ({ onModelEnd }) => onModelEnd?.(hookContext(run), response))
   return response
 })
+
+/** The model call of a turn, made again after a compaction if the conversation has outgrown the model's context. */
+export const callModel = (run: Run): Effect.Effect<ModelResponse, any, any> =>
+  Effect.catch(askModel(run, stepName(run, "model")), (error) =>
+    isTooLong(run, error)
+      ? Effect.flatMap(makeRoom(run), (isSmaller) =>
+        isSmaller ? askModel(run, stepName(run, "model", "compacted")) : Effect.fail(error))
+      : Effect.fail(error))

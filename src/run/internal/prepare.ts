@@ -2,7 +2,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
 import type { Item } from "../../services/Item.ts"
@@ -11,7 +10,6 @@ import type { ModelError } from "../../services/ModelError.ts"
 import type { Model } from "../../services/ModelProvider.ts"
 import { ModelProvider } from "../../services/ModelProvider.ts"
 import { RunJournal } from "../../services/RunJournal.ts"
-import type { Loaded, LoadOptions } from "../../services/Session.ts"
 import { Session } from "../../services/Session.ts"
 import { SessionError } from "../../services/SessionError.ts"
 import * as Tracer from "../../services/Tracer.ts"
@@ -23,6 +21,7 @@ import { ConversationMoved, InvalidOptions, RunError, StateMismatch } from "../R
 import type { RequestUsage, RunState } from "../RunState.ts"
 import { agentsOf, refusalOf } from "./agents.ts"
 import { misfit, standingOf } from "./approve.ts"
+import { AtVersion, loadHistory } from "./loadHistory.ts"
 import { planOf } from "./plan.ts"
 import type { AnyOptions, Emit, Origin, Outer, Run } from "./state.ts"
 import { addUsage, mergeSettings } from "./state.ts"
@@ -106,43 +105,6 @@ interface Standing {
 const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect<never, RunError> =>
   Effect.fail(new RunError({ agent: agent.name, runId: id, reason }))
 
-const Seen = Schema.Struct({ version: Schema.Int })
-
-const seenSchemas = () => ({ success: Seen, error: SessionError })
-
-/**
- * The conversation as it stood when the run first saw it. Its version is recorded, so that a run that is carried out
- * again does not take for history what it has stored itself.
- */
-const seen = Effect.fnUntraced(function*(
-  { conversationId, id, session }: Beginning,
-  name: string,
-  options: LoadOptions
-): Effect.fn.Return<Loaded, SessionError> {
-  const load = session!.loadItems(conversationId!, options)
-  let loaded: Loaded | undefined
-  const { version } = yield* (yield* RunJournal).step(
-    { runId: id, name },
-    seenSchemas,
-    Effect.map(load, (first) => {
-      loaded = first
-      return { version: first.version }
-    })
-  )
-  loaded ??= yield* load
-  if (loaded.version === version) return loaded
-  const records = yield* session!.records(conversationId!).pipe(
-    Stream.takeWhile(({ commit }) => commit <= version),
-    Stream.runCollect
-  )
-  const items = records.map(({ item }) => item)
-  return {
-    version,
-    items: items.slice(Math.max(0, items.length - (options.maxItems ?? items.length))),
-    isSuffix: false
-  }
-})
-
 /** With no new input the run continues the last question, which it needs with all that was done about it. */
 const fromLastAsked = (items: ReadonlyArray<Item>): ReadonlyArray<Item> =>
   items.slice(Math.max(0, items.findLastIndex((item) => isMessage(item) && !isFromModel(item))))
@@ -158,11 +120,11 @@ const afresh = Effect.fnUntraced(function*(
   const input: ReadonlyArray<Item> = typeof given === "string" ? [user(given)] : given
   let loaded = session === undefined || options.conversationId === "new"
     ? undefined
-    : yield* seen(beginning, "load", { maxItems: options.maxItems })
+    : yield* loadHistory(beginning, "load", { maxItems: options.maxItems })
   const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
   let stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
   if (isCut && input.length === 0 && stored.length === 0 && options.maxItems !== 0) {
-    loaded = yield* seen(beginning, "load/asked", {})
+    loaded = yield* loadHistory(beginning, "load/asked", {})
     stored = fromLastAsked(loaded.items)
   }
   const history = History.repair(stored, input)
@@ -209,7 +171,7 @@ export const claims = "agent-layers/resumed/"
 
 const claimOf = (id: string) => `${claims}${id}`
 
-const claimSchemas = () => ({ success: Seen, error: Schema.Union([RunError, SessionError]) })
+const claimSchemas = () => ({ success: AtVersion, error: Schema.Union([RunError, SessionError]) })
 
 const claim = Effect.fnUntraced(function*(
   beginning: Beginning,
@@ -260,7 +222,7 @@ const again = Effect.fnUntraced(function*(
   let items = state.items.slice()
   let { conversationVersion: version } = state
   if (session !== undefined && conversationId !== undefined) {
-    const stands = yield* seen(beginning, `resume/${state.resumes}/load`, {
+    const stands = yield* loadHistory(beginning, `resume/${state.resumes}/load`, {
       maxItems: onMoved === "fail" ? 0 : undefined
     })
     const isMoved = session.capabilities.versions && stands.version !== version
@@ -355,6 +317,7 @@ export const prepare = Effect.fnUntraced(function*(
       ? []
       : state.standing.concat(standingOf(state, origin.decisions, outer?.path ?? [])),
     ruled: [],
+    isCompacted: false,
     decisions: new Map(origin._tag === "Fresh" ? [] : origin.decisions.map((decision) => [decision.id, decision])),
     resumes: state === undefined ? 0 : state.resumes + (openTurn === undefined ? 0 : 1),
     openTurn,

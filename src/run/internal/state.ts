@@ -74,7 +74,7 @@ export interface Run {
   /** What the model was offered in this turn. */
   offer: Offer
   /** History, input, and what this run has added. */
-  readonly items: Array<Item>
+  items: Array<Item>
   /** What the model sees: `items` itself, until something makes the two differ. */
   view: Array<Item>
   /** What of `view` a provider has not seen that keeps the conversation; absent where none does. */
@@ -102,6 +102,8 @@ export interface Run {
   /** What was decided in this turn for all later calls: those of the turn itself are decided one by one. */
   readonly ruled: Array<RunState["standing"][number]>
   readonly decisions: ReadonlyMap<string, Decision>
+  /** Whether the conversation was compacted in this run, because a model refused it as too long. */
+  isCompacted: boolean
   readonly resumes: number
   /** The turn that waited for decisions, until it is taken up again. */
   openTurn: OpenTurn | undefined

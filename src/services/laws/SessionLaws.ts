@@ -7,11 +7,14 @@
 import { changeLaws } from "./internal/sessionChangeLaws.ts"
 import { commitLaws } from "./internal/sessionCommitLaws.ts"
 import { contentLaws } from "./internal/sessionContentLaws.ts"
+import type { DecoratorSubject } from "./internal/sessionDecoratorLaws.ts"
+import { decoratorLaws } from "./internal/sessionDecoratorLaws.ts"
 import { lifeLaws } from "./internal/sessionLifeLaws.ts"
 import { readingLaws } from "./internal/sessionReadingLaws.ts"
 import type { SessionSubject } from "./internal/sessionSubject.ts"
 import type { Law } from "./Law.ts"
 
+export type { DecoratorSubject } from "./internal/sessionDecoratorLaws.ts"
 export type { SessionFaults, SessionSubject } from "./internal/sessionSubject.ts"
 
 /**
@@ -28,3 +31,11 @@ export const all: ReadonlyArray<Law<SessionSubject>> = [
   ...readingLaws,
   ...lifeLaws
 ]
+
+/**
+ * The laws about what a decorator owes the session below it. A decorator keeps the laws of `all` too.
+ *
+ * @category laws
+ * @since 0.1.0
+ */
+export const decorating: ReadonlyArray<Law<DecoratorSubject>> = decoratorLaws

@@ -8,6 +8,7 @@ import * as Runner from "agent-layers/run/Runner"
 import * as History from "agent-layers/services/History"
 import { assistant, functionCall, functionCallOutput, type Item, text, user } from "agent-layers/services/Item"
 import { all } from "agent-layers/services/laws/SessionLaws"
+import { ContextLengthExceeded, type ModelError } from "agent-layers/services/ModelError"
 import { make, Session } from "agent-layers/services/Session"
 import * as SessionService from "agent-layers/services/Session"
 import type { SessionError } from "agent-layers/services/SessionError"
@@ -96,6 +97,53 @@ describe("SessionCompacted", () => {
       yield* session.saveItems("a", [user("x".repeat(1_000)), ...turn(2)])
       yield* maintain
       assert.strictEqual(given.length, 1)
+    }))
+
+  it.effect("estimates without the bytes of images, files and what is encrypted", () =>
+    Effect.gen(function*() {
+      const { given, maintain, session } = yield* open({ maxItems: undefined, maxTokens: 1_000, keepItems: 1 })
+      const bytes = "A".repeat(100_000)
+      yield* session.saveItems("a", [
+        user([{ type: "input_image", image_url: `data:image/png;base64,${bytes}` }]),
+        user([{ type: "input_file", filename: "a.pdf", file_data: bytes }]),
+        { type: "image_generation_call", id: "ig_1", status: "completed", result: bytes },
+        { type: "reasoning", id: "rs_1", summary: [], encrypted_content: bytes },
+        functionCall({ callId: "1", name: "draw", arguments: "{}" }),
+        functionCallOutput("1", `{"image":"data:image/png;base64,${bytes}"}`)
+      ])
+      yield* maintain
+      assert.deepStrictEqual(given, [])
+    }))
+
+  it.effect("compacts a history with orphans, of which it gives the function none", () =>
+    Effect.gen(function*() {
+      const { given, maintain, session } = yield* open()
+      yield* session.saveItems("a", [
+        functionCallOutput("gone", "x"),
+        user("question"),
+        { type: "reasoning", id: "rs_1", summary: [] },
+        functionCall({ callId: "lost", name: "f", arguments: "{}" })
+      ])
+      yield* fill(session, 4)
+      yield* maintain
+      assert.deepStrictEqual(given, [[user("question"), ...[0, 1].flatMap(turn)]])
+      assert.deepStrictEqual((yield* itemsOf(session)).map(text), ["summary of 5", ...[2, 3].flatMap(turn).map(text)])
+    }))
+
+  it.effect("for an overflow, compacts below its thresholds and keeps at most half", () =>
+    Effect.gen(function*() {
+      const { given, maintain, session } = yield* open({ maxItems: 100, keepItems: 50 })
+      yield* fill(session, 6)
+      yield* maintain
+      assert.deepStrictEqual(given, [])
+      yield* session.maintain("a", { reason: "overflow" })
+      assert.strictEqual(given.length, 1)
+      const after = yield* itemsOf(session)
+      assert.deepStrictEqual(after.map(text), ["summary of 6", ...[3, 4, 5].flatMap(turn).map(text)])
+      // The largest item is the last but one.
+      yield* session.saveItems("a", [user("x".repeat(5_000)), assistant("answer")])
+      yield* session.maintain("a", { reason: "overflow" })
+      assert.deepStrictEqual((yield* itemsOf(session)).map(text), ["summary of 8", "answer"])
     }))
 
   it.effect("keeps what was appended while it worked", () =>
@@ -306,6 +354,46 @@ describe("SessionCompacted", () => {
         assert.include(text(requests[2]!.items[0]!), "user: A question that goes on for some time, first")
       }).pipe(Effect.provide(Stack))
     }))
+
+  it.effect("names images and files to the model that summarises", () =>
+    Effect.gen(function*() {
+      const bytes = "A".repeat(100_000)
+      const image = { type: "input_image", image_url: `data:image/png;base64,${bytes}` }
+      const items = [
+        user([{ type: "input_text", text: "look" }, image]),
+        functionCall({ callId: "1", name: "draw", arguments: "{}" }),
+        functionCallOutput("1", [{ type: "input_file", filename: "plan.pdf", file_data: bytes }]),
+        functionCall({ callId: "2", name: "draw", arguments: "{}" }),
+        functionCallOutput("2", `{"image":"data:image/png;base64,${bytes}"}`)
+      ]
+      yield* SessionCompacted.summary()(items)
+      const [request] = yield* ModelScripted.requests
+      assert.strictEqual(
+        text(request!.items[0]!),
+        [
+          "user: look\n[input_image]",
+          "call of draw: {}",
+          "its result: [input_file plan.pdf]",
+          "call of draw: {}",
+          `its result: {"image":"[image/png]"}`
+        ].join("\n\n")
+      )
+    }).pipe(Effect.provide(ModelScripted.layer([ModelScripted.text("s")]))))
+
+  it.effect("summarises in halves what exceeds the context of the model", () =>
+    Effect.gen(function*() {
+      const items = [0, 1].flatMap(turn)
+      const made = yield* SessionCompacted.summary()(items)
+      assert.deepStrictEqual(made, [user("Summary of the conversation so far:\n\nOne.\n\nTwo.")])
+      const one = yield* Effect.flip(SessionCompacted.summary()(items.slice(0, 1)))
+      assert.strictEqual((one as ModelError).reason._tag, "ContextLengthExceeded")
+      assert.strictEqual((yield* ModelScripted.requests).length, 4)
+    }).pipe(Effect.provide(ModelScripted.layer([
+      ModelScripted.fail(new ContextLengthExceeded({ description: "too long" })),
+      ModelScripted.text("One."),
+      ModelScripted.text("Two."),
+      ModelScripted.fail(new ContextLengthExceeded({ description: "too long" }))
+    ]))))
 
   it.effect("refuses to stand inside of what hides items, to be without rewrite, and numbers that are none", () =>
     Effect.gen(function*() {

@@ -1,9 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as SessionCompressed from "agent-layers/layers/session/SessionCompressed"
 import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import * as SessionRetention from "agent-layers/layers/session/SessionRetention"
-import { text, user } from "agent-layers/services/Item"
+import {
+  assistant,
+  developer,
+  functionCall,
+  functionCallOutput,
+  type Item,
+  text,
+  user
+} from "agent-layers/services/Item"
 import { all } from "agent-layers/services/laws/SessionLaws"
-import { Session } from "agent-layers/services/Session"
+import { Session, wrap } from "agent-layers/services/Session"
+import type { SessionError } from "agent-layers/services/SessionError"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { describeLaws } from "../../support/laws.ts"
@@ -21,6 +31,9 @@ const open = (options: SessionRetention.Options) =>
 
 const save = (session: Session["Service"], ...texts: ReadonlyArray<string>) =>
   session.saveItems("a", texts.map((text) => user(text)))
+
+const call = (callId: string) => functionCall({ callId, name: "f", arguments: "{}" })
+const output = (callId: string) => functionCallOutput(callId, "done")
 
 const textsOf = (session: Session["Service"]) => Effect.map(session.loadItems("a"), ({ items }) => items.map(text))
 
@@ -46,6 +59,48 @@ describe("SessionRetention", () => {
       const { version } = yield* session.loadItems("a")
       yield* session.maintain("a")
       assert.strictEqual((yield* session.loadItems("a")).version, version)
+    }))
+
+  it.effect("cuts only where a user message begins, instructions before it included", () =>
+    Effect.gen(function*() {
+      const session = yield* open({ maxItems: 0 })
+      const commits: ReadonlyArray<ReadonlyArray<Item>> = [
+        [user("1"), call("lost")],
+        [assistant("answer 1")],
+        [developer("be kind"), user("2"), call("a")],
+        [output("a"), assistant("answer 2")],
+        [developer("be short")],
+        [call("b"), output("b")],
+        [assistant("answer 3")]
+      ]
+      for (const items of commits) {
+        yield* session.saveItems("a", items)
+        yield* session.maintain("a")
+        const { items: kept } = yield* session.loadItems("a")
+        assert.strictEqual(kept.find((item) => item["role"] !== "developer")?.["role"], "user")
+      }
+      assert.deepStrictEqual((yield* session.loadItems("a")).items, commits.slice(2).flat())
+    }))
+
+  it.effect("does not cut at a user message between a call and its output", () =>
+    Effect.gen(function*() {
+      const session = yield* open({ maxItems: 1 })
+      yield* session.saveItems("a", [user("1"), call("a")])
+      yield* session.saveItems("a", [user("wait")])
+      yield* session.saveItems("a", [output("a"), assistant("done")])
+      yield* session.maintain("a")
+      assert.strictEqual((yield* session.loadItems("a")).items.length, 5)
+    }))
+
+  it.effect("is refused inside of what hides items", () =>
+    Effect.gen(function*() {
+      const stack: ReadonlyArray<Layer.Layer<Session, SessionError, Session>> = [
+        SessionCompressed.layer(),
+        SessionRetention.layer({ maxItems: 1 })
+      ]
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(wrap(SessionMemory.layer, stack))))
+      assert.strictEqual(error.reason._tag, "Unsupported")
+      assert.include(error.message, "put it outside")
     }))
 
   it.effect("forgets what is too old, and nothing before its time", () =>

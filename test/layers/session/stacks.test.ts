@@ -1,11 +1,19 @@
 /** Decorators over each other: what `Session.wrap` builds keeps the laws of sessions, or cannot be built. */
 import { assert, describe, it } from "@effect/vitest"
+import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
+import { decorating } from "agent-layers/services/laws/SessionLaws"
 import { SessionError } from "agent-layers/services/SessionError"
-import { Effect } from "effect"
-import { decorated, deepStacks, isAllowed, nameOf, pairs } from "../../support/session/decorators.ts"
+import { Effect, Layer } from "effect"
+import { describeLaws } from "../../support/laws.ts"
+import { decorated, decorators, deepStacks, isAllowed, nameOf, pairs } from "../../support/session/decorators.ts"
 import { outageLaw } from "../../support/session/lawsOver.ts"
 import { keepsTheLaws } from "../../support/session/stackLaws.ts"
 import { memorySubject } from "../../support/session/subjects.ts"
+
+for (const { make, name } of decorators) {
+  const decorator = Layer.suspend(Effect.runSync(make))
+  describeLaws(`what ${name} owes the session below`, decorating, { decorator, below: SessionMemory.make() })
+}
 
 describe("deep stacks over memory", () => {
   for (const stack of deepStacks) {

@@ -1,0 +1,49 @@
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { RunJournal } from "../../services/RunJournal.ts"
+import type { Loaded, LoadOptions, Session } from "../../services/Session.ts"
+import { SessionError } from "../../services/SessionError.ts"
+
+export const AtVersion = Schema.Struct({ version: Schema.Int })
+
+const schemas = () => ({ success: AtVersion, error: SessionError })
+
+interface About {
+  readonly id: string
+  readonly conversationId: string | undefined
+  readonly session: Session["Service"] | undefined
+}
+
+/**
+ * The conversation as it stood when the run first saw it, or as `load` left it. Its version is recorded, so that a run
+ * that is carried out again does not take for history what it has stored itself.
+ */
+export const loadHistory = Effect.fnUntraced(function*(
+  { conversationId, id, session }: About,
+  name: string,
+  options: LoadOptions,
+  load: Effect.Effect<Loaded, SessionError> = session!.loadItems(conversationId!, options)
+): Effect.fn.Return<Loaded, SessionError> {
+  let loaded: Loaded | undefined
+  const { version } = yield* (yield* RunJournal).step(
+    { runId: id, name },
+    schemas,
+    Effect.map(load, (first) => {
+      loaded = first
+      return { version: first.version }
+    })
+  )
+  loaded ??= yield* session!.loadItems(conversationId!, options)
+  if (loaded.version === version) return loaded
+  const records = yield* session!.records(conversationId!).pipe(
+    Stream.takeWhile(({ commit }) => commit <= version),
+    Stream.runCollect
+  )
+  const items = records.map(({ item }) => item)
+  return {
+    version,
+    items: items.slice(Math.max(0, items.length - (options.maxItems ?? items.length))),
+    isSuffix: false
+  }
+})
