@@ -1,3 +1,4 @@
+import * as Tool from "effect/ai/Tool"
 import type * as Agent from "../Agent.ts"
 import { planOf } from "./plan.ts"
 
@@ -22,13 +23,32 @@ export const reachable = (
  */
 const named = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => {
   const agents = new Map<string, Agent.Any>()
-  const all = reachable(root, (agent) => Array.from(planOf(agent).handoffs.values(), ({ handoff }) => handoff.agent))
-  for (const agent of all) {
+  for (const agent of reachable(root, handedOff)) {
     let key = agent.name
     for (let count = 2; agents.has(key); count++) key = `${agent.name}#${count}`
     agents.set(key, agent)
   }
   return agents
+}
+
+const handedOff = (agent: Agent.Any): ReadonlyArray<Agent.Any> =>
+  Array.from(planOf(agent).handoffs.values(), ({ handoff }) => handoff.agent)
+
+/** Handlers stand in the context by the name of their tool: of two tools of one name, one would run for both. */
+const clashOf = (agents: ReadonlyArray<Agent.Any>): string | undefined => {
+  const owners = new Map<string, { readonly tool: Tool.Any; readonly agent: Agent.Any }>()
+  for (const agent of agents) {
+    for (const tool of Object.values(agent.tools)) {
+      if (Tool.isProviderDefined(tool)) continue
+      const owner = owners.get(tool.id)
+      if (owner === undefined) owners.set(tool.id, { tool, agent })
+      else if (owner.tool !== tool) {
+        return `Agents "${owner.agent.name}" and "${agent.name}" have different tools of one name, "${tool.name}", and ` +
+          "one handler would run for both: give one tool another name, or make the tool once and use it in both toolkits"
+      }
+    }
+  }
+  return undefined
 }
 
 interface Family {
@@ -42,8 +62,9 @@ const familyOf = (root: Agent.Any): Family => {
   let family = families.get(root)
   if (family === undefined) {
     const agents = named(root)
-    const refused = agents.size < atMost
-      ? Array.from(agents.values(), planOf).find(({ refused }) => refused !== undefined)?.refused
+    const all = reachable(root, (agent) => [...agent.agentTools.map((tool) => tool.agent), ...handedOff(agent)])
+    const refused = all.length < atMost
+      ? all.map(planOf).find(({ refused }) => refused !== undefined)?.refused ?? clashOf(all)
       : `"${root.name}" leads to ${atMost} agents and more: \`handoffs\` must give the same agents each time`
     families.set(root, family = { agents, refused })
   }
@@ -52,7 +73,7 @@ const familyOf = (root: Agent.Any): Family => {
 
 export const agentsOf = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => familyOf(root).agents
 
-/** Why a run of the agent, or of one that it may come to, would go wrong. */
+/** Why a run of the agent, or of one that it hands off to or calls, would go wrong. */
 export const refusalOf = (root: Agent.Any): string | undefined => familyOf(root).refused
 
 export const keyOf = (root: Agent.Any, agent: Agent.Any): string =>
