@@ -2,16 +2,51 @@
  * What stops a run short, apart from failures of the model (`ModelError`), of the session (`SessionError`) and of the
  * agent's own effects. A failure that the model can mend is no error: it goes back to the model as a tool's output.
  *
+ * **Logs do not hold conversations.** Messages, `JSON.stringify`, `console.error` and effect's loggers print ids, turns and
+ * counts of a state, never its items, tool arguments, what a tool answered or what a guardrail found. Code reads all of it,
+ * and the Schemas encode it.
+ *
  * @since 0.1.0
  */
 import * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { errorHiding } from "../services/internal/errorHiding.ts"
 import { Approval } from "./Approval.ts"
 import { GuardrailResult } from "./Guardrail.ts"
 import { RunState } from "./RunState.ts"
 
 const TypeId = "~agent-layers/run/RunError" as const
+
+const summaryOf = (state: RunState) => ({
+  rootAgent: state.rootAgent,
+  agent: state.agent,
+  runId: state.runId,
+  conversationId: state.conversationId,
+  conversationVersion: state.conversationVersion,
+  turns: state.turns,
+  resumes: state.resumes,
+  items: state.items.length,
+  newItems: state.newItems.length,
+  uncommitted: state.uncommitted,
+  approvals: state.openTurn?.approvals.length
+})
+
+const withoutInfo = ({ info: _, ...result }: GuardrailResult) => result
+
+const withoutArguments = ({ arguments: _, ...approval }: Approval) => approval
+
+const hidden = {
+  state: summaryOf,
+  approvals: (approvals: ReadonlyArray<Approval>) => approvals.map(withoutArguments),
+  result: withoutInfo,
+  results: (results: ReadonlyArray<GuardrailResult>) => results.map(withoutInfo),
+  text: () => undefined
+}
+
+const Reason = errorHiding(hidden)
+const FailureReason = errorHiding({ ...hidden, description: () => undefined })
+const Wrapper = errorHiding({ cause: () => undefined })
 
 /**
  * The model asked for tools, or went on without an answer, in every turn that it was given. `state` has all of them.
@@ -19,7 +54,7 @@ const TypeId = "~agent-layers/run/RunError" as const
  * @category reasons
  * @since 0.1.0
  */
-export class MaxTurnsExceeded extends Schema.Error<MaxTurnsExceeded>("agent-layers/run/RunError/MaxTurnsExceeded")({
+export class MaxTurnsExceeded extends Reason<MaxTurnsExceeded>("agent-layers/run/RunError/MaxTurnsExceeded")({
   _tag: Schema.tag("MaxTurnsExceeded"),
   maxTurns: Schema.Int,
   state: RunState
@@ -36,7 +71,7 @@ export class MaxTurnsExceeded extends Schema.Error<MaxTurnsExceeded>("agent-laye
  * @category reasons
  * @since 0.1.0
  */
-export class ToolDefect extends Schema.Error<ToolDefect>("agent-layers/run/RunError/ToolDefect")({
+export class ToolDefect extends Reason<ToolDefect>("agent-layers/run/RunError/ToolDefect")({
   _tag: Schema.tag("ToolDefect"),
   tool: Schema.String,
   callId: Schema.String,
@@ -57,14 +92,12 @@ export class ToolDefect extends Schema.Error<ToolDefect>("agent-layers/run/RunEr
  * @category reasons
  * @since 0.1.0
  */
-export class InvalidFinalOutput
-  extends Schema.Error<InvalidFinalOutput>("agent-layers/run/RunError/InvalidFinalOutput")({
-    _tag: Schema.tag("InvalidFinalOutput"),
-    text: Schema.String,
-    description: Schema.String,
-    state: RunState
-  })
-{
+export class InvalidFinalOutput extends Reason<InvalidFinalOutput>("agent-layers/run/RunError/InvalidFinalOutput")({
+  _tag: Schema.tag("InvalidFinalOutput"),
+  text: Schema.String,
+  description: Schema.String,
+  state: RunState
+}) {
   readonly isRetryable = false
   override get message(): string {
     return `The model's answer does not decode by the agent's output schema: ${this.description}`
@@ -78,7 +111,7 @@ export class InvalidFinalOutput
  * @category reasons
  * @since 0.1.0
  */
-export class ToolFailed extends Schema.Error<ToolFailed>("agent-layers/run/RunError/ToolFailed")({
+export class ToolFailed extends FailureReason<ToolFailed>("agent-layers/run/RunError/ToolFailed")({
   _tag: Schema.tag("ToolFailed"),
   tool: Schema.String,
   callId: Schema.String,
@@ -87,7 +120,7 @@ export class ToolFailed extends Schema.Error<ToolFailed>("agent-layers/run/RunEr
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `Tool "${this.tool}" failed: ${this.description}`
+    return `Tool "${this.tool}" failed. Its answer is in \`description\``
   }
 }
 
@@ -98,15 +131,15 @@ export class ToolFailed extends Schema.Error<ToolFailed>("agent-layers/run/RunEr
  * @category reasons
  * @since 0.1.0
  */
-export class ApprovalRequired extends Schema.Error<ApprovalRequired>("agent-layers/run/RunError/ApprovalRequired")({
+export class ApprovalRequired extends Reason<ApprovalRequired>("agent-layers/run/RunError/ApprovalRequired")({
   _tag: Schema.tag("ApprovalRequired"),
   approvals: Schema.Array(Approval),
   state: RunState
 }) {
   readonly isRetryable = false
   override get message(): string {
-    const calls = this.approvals.map((approval) => `${approval.tool}(${approval.arguments})`).join(", ")
-    return `A person must approve: ${calls}. Decide, and resume the run with its state`
+    const tools = this.approvals.map(({ tool }) => tool).join(", ")
+    return `A person must approve: ${tools}. Decide, and resume the run with its state`
   }
 }
 
@@ -117,7 +150,7 @@ export class ApprovalRequired extends Schema.Error<ApprovalRequired>("agent-laye
  * @category reasons
  * @since 0.1.0
  */
-export class GuardrailTripped extends Schema.Error<GuardrailTripped>("agent-layers/run/RunError/GuardrailTripped")({
+export class GuardrailTripped extends Reason<GuardrailTripped>("agent-layers/run/RunError/GuardrailTripped")({
   _tag: Schema.tag("GuardrailTripped"),
   result: GuardrailResult,
   results: Schema.Array(GuardrailResult),
@@ -135,7 +168,7 @@ export class GuardrailTripped extends Schema.Error<GuardrailTripped>("agent-laye
  * @category reasons
  * @since 0.1.0
  */
-export class Stopped extends Schema.Error<Stopped>("agent-layers/run/RunError/Stopped")({
+export class Stopped extends Reason<Stopped>("agent-layers/run/RunError/Stopped")({
   _tag: Schema.tag("Stopped"),
   turn: Schema.Int,
   state: RunState
@@ -153,7 +186,7 @@ export class Stopped extends Schema.Error<Stopped>("agent-layers/run/RunError/St
  * @category reasons
  * @since 0.1.0
  */
-export class ConversationMoved extends Schema.Error<ConversationMoved>("agent-layers/run/RunError/ConversationMoved")({
+export class ConversationMoved extends Reason<ConversationMoved>("agent-layers/run/RunError/ConversationMoved")({
   _tag: Schema.tag("ConversationMoved"),
   conversationId: Schema.String,
   description: Schema.String,
@@ -244,7 +277,7 @@ export type RunErrorReason = typeof RunErrorReason.Type
  * @category errors
  * @since 0.1.0
  */
-export class RunError extends Schema.Error<RunError>("agent-layers/run/RunError")({
+export class RunError extends Wrapper<RunError>("agent-layers/run/RunError")({
   _tag: Schema.tag("RunError"),
   agent: Schema.String,
   runId: Schema.optional(Schema.String),

@@ -11,8 +11,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { errorHiding } from "./internal/errorHiding.ts"
 
 const TypeId = "~agent-layers/services/ModelError" as const
+
+/** A refusal is part of the conversation: code reads it, logs do not hold it. */
+const HiddenWords = errorHiding({ description: () => undefined })
 
 const details = {
   /** What happened, in the provider's words where it said something. Never holds a secret. */
@@ -184,13 +188,13 @@ export class ContentFiltered extends Schema.Error<ContentFiltered>("agent-layers
  * @category reasons
  * @since 0.1.0
  */
-export class Refused extends Schema.Error<Refused>("agent-layers/services/ModelError/Refused")({
+export class Refused extends HiddenWords<Refused>("agent-layers/services/ModelError/Refused")({
   _tag: Schema.tag("Refused"),
   ...details
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `The model refused: ${this.description}`
+    return "The model refused to answer. Its words are in `description`"
   }
 }
 

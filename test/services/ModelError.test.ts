@@ -26,7 +26,7 @@ const reasons: ReadonlyArray<
     "The conversation does not fit the model's context window: words"
   ],
   [new ModelError.ContentFiltered(details), false, "Stopped by the provider's content filter: words"],
-  [new ModelError.Refused(details), false, "The model refused: words"],
+  [new ModelError.Refused(details), false, "The model refused to answer. Its words are in `description`"],
   [new ModelError.InvalidOutput(details), false, "The answer cannot be used: words"],
   [new ModelError.UnknownModel(details), false, "Unknown model: words"],
   [

@@ -219,7 +219,7 @@ export const turns: ReadonlyArray<Row> = [
     name: "a refusal is an error where a shape was asked for",
     agent: numbers,
     script: [ModelScripted.refusal("I will not.")],
-    expect: { outcome: modelFails("Refused", /I will not/), history: [], seen: [1] }
+    expect: { outcome: modelFails("Refused", /refused to answer/), history: [], seen: [1] }
   },
   {
     name: "a refusal may be given an answer in its place",

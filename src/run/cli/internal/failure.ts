@@ -73,6 +73,15 @@ const textOf = (error: unknown): string =>
     ? error
     : Formatter.format(error)
 
+/** Reasons whose message leaves out what a tool or the model said. A terminal shows it: it shows the conversation too. */
+const withWords: ReadonlySet<unknown> = new Set(["ToolFailed", "Refused"])
+
+const wordsOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "reason") && Predicate.hasProperty(error.reason, "_tag") &&
+    withWords.has(error.reason._tag) && Predicate.hasProperty(error.reason, "description")
+    ? `: ${String(error.reason.description)}`
+    : ""
+
 /** Any failure of a command, in words. */
 export const tell = (error: unknown): Told => {
   if (error instanceof Failure) {
@@ -102,7 +111,7 @@ export const tell = (error: unknown): Told => {
     code: 1,
     error: tag,
     reason,
-    message: textOf(error),
+    message: `${textOf(error)}${wordsOf(error)}`,
     doNext: reason === undefined ? undefined : advice[tag]?.[reason]
   }
 }

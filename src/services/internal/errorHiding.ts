@@ -1,0 +1,38 @@
+import * as Schema from "effect/Schema"
+
+/** What a log shows in the place of a hidden field; `undefined` shows nothing. */
+type Shown = Readonly<Record<string, (value: any) => unknown>>
+
+/**
+ * `Schema.Error` for errors that hold parts of a conversation. Code reads every field and the Schema encodes it, but
+ * `JSON.stringify`, `util.inspect` and loggers print only what `shown` makes of the fields that it names.
+ *
+ * The fields are not enumerable, because effect copies enumerable fields of an error to the ones that it logs.
+ *
+ * @internal
+ */
+export const errorHiding = (shown: Shown): typeof Schema.Error => {
+  const make = (identifier: string) => (fields: Schema.Struct.Fields) => {
+    const Base = Schema.Error<any>(identifier)(fields) as unknown as new(...args: ReadonlyArray<unknown>) => Error
+    return class extends Base {
+      constructor(...args: ReadonlyArray<unknown>) {
+        super(...args)
+        for (const field of Object.keys(shown)) {
+          if (Object.hasOwn(this, field)) Object.defineProperty(this, field, { enumerable: false })
+        }
+      }
+      toJSON(): unknown {
+        const fields = this as unknown as Readonly<Record<string, unknown>>
+        const hidden = Object.entries(shown).map(([field, show]) =>
+          [field, Object.hasOwn(this, field) ? show(fields[field]) : undefined] as const
+        )
+        return Object.fromEntries([
+          ...Object.entries(fields).filter(([field]) => !(field in shown)),
+          ["message", this.message],
+          ...hidden.filter(([, value]) => value !== undefined)
+        ])
+      }
+    }
+  }
+  return make as unknown as typeof Schema.Error
+}
