@@ -11,6 +11,7 @@
 import * as Inspectable from "effect/Inspectable"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { errorHiding } from "../services/internal/errorHiding.ts"
 import { Approval } from "./Approval.ts"
 import { GuardrailResult } from "./Guardrail.ts"
@@ -32,9 +33,9 @@ const summaryOf = (state: RunState) => ({
   approvals: state.openTurn?.approvals.length
 })
 
-const withoutInfo = ({ info: _, ...result }: GuardrailResult) => result
+const withoutInfo = (result: GuardrailResult) => Struct.omit(result, ["info"])
 
-const withoutArguments = ({ arguments: _, ...approval }: Approval) => approval
+const withoutArguments = (approval: Approval) => Struct.omit(approval, ["arguments"])
 
 const hidden = {
   state: summaryOf,

@@ -221,15 +221,15 @@ const withoutParted = (
 }
 
 /**
- * Makes a history valid by leaving out half pairs, repeated ids and reasoning whose item is gone; what is kept keeps its
- * order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history leaves open.
- * A valid history is returned as it is, the same array.
+ * Makes a history valid by leaving out half pairs, repeated ids and reasoning whose item is gone. What is kept keeps
+ * its order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history leaves
+ * open. A valid history is returned as it is, the same array.
  *
  * **Details**
  *
- * `from` is the history that a filter made `history` from. It tells which items came with reasoning. OpenAI refuses such
- * an item under its own id without that reasoning, so messages and calls that lost their reasoning lose their `id` too.
- * Items of other types need their id, and are left out.
+ * `from` is the history that a filter made `history` from. It tells which items came with reasoning. OpenAI refuses
+ * such an item under its own id without that reasoning. So messages and calls that lost their reasoning lose their `id`
+ * too; items of other types need their id, and are left out.
  *
  * @category combinators
  * @since 0.1.0

@@ -131,9 +131,17 @@ for (const way of ways) {
 
     it.effect("keeps to maxItems", () =>
       Effect.gen(function*() {
-        yield* runAs(way, agent, "next", { conversationId: "c", maxItems: 5 })
-        assert.deepStrictEqual(yield* asked, [[...names(past.slice(12)), "next"], [...names(past.slice(12)), "next"]])
+        yield* runAs(way, agent, "next", { conversationId: "c", maxItems: 14 })
+        assert.deepStrictEqual(yield* asked, [[...names(past.slice(4)), "next"], ["summary of 8", ...kept, "next"]])
       }).pipe(Effect.provide(world([tooLong, ModelScripted.text("done")]))))
+
+    it.effect("fails as it did if maxItems already left out what was compacted", () =>
+      Effect.gen(function*() {
+        const error = yield* errorOf(runAs(way, agent, "next", { conversationId: "c", maxItems: 5 }))
+        assert.strictEqual(error.reason._tag, "ContextLengthExceeded")
+        assert.deepStrictEqual(yield* asked, [[...names(past.slice(12)), "next"]])
+        assert.deepStrictEqual((yield* stored).items, ["summary of 8", ...kept])
+      }).pipe(Effect.provide(world([tooLong]))))
 
     const filters: ReadonlyArray<readonly [string, InputFilter.InputFilter]> = [
       ["removeTools", InputFilter.removeTools],
@@ -156,6 +164,27 @@ for (const way of ways) {
         ))
       })
     }
+
+    it.effect("what a resumed run sees after a handoff's filter is compacted too", () => {
+      const second = Agent.make({ name: "second", toolkit: kit })
+      const first = Agent.make({
+        name: "first",
+        handoffs: [Handoff.to(second, { filter: InputFilter.removeTools })]
+      })
+      return Effect.gen(function*() {
+        const { state } = yield* reasonOf(
+          "Stopped",
+          runAs(way, first, "next", { conversationId: "c", stopAfterTurn: Effect.succeed(true) })
+        )
+        yield* resumeAs(way, first, state, [], { conversationId: "c" })
+        const [, before, after] = yield* asked
+        assert.include(before!, names(past)[0]!)
+        assert.strictEqual(after![0], "summary of 9")
+        assert.notInclude(after!, names(past)[0]!)
+      }).pipe(Effect.provide(
+        world([ModelScripted.calls([{ name: "transfer_to_second" }]), tooLong, ModelScripted.text("done")])
+      ))
+    })
 
     it.effect("fails if the model does not see what was compacted", () => {
       const second = Agent.make({ name: "second" })

@@ -9,7 +9,7 @@ import {
   type Item,
   user
 } from "agent-layers/services/Item"
-import { Arbitrary, Equal, Schema } from "effect"
+import { Arbitrary, Equal, Schema, Struct } from "effect"
 import { firstSeed, rounds } from "../support/rounds.ts"
 
 const call = (callId: string, id?: string) => functionCall({ callId, name: "tool", arguments: "{}", id })
@@ -54,7 +54,7 @@ const anyHistory = Arbitrary.array(anyItem, { maxLength: 14 })
 
 const arbitrary = { runs: rounds(400, 20_000), seed: firstSeed }
 
-const withoutId = ({ id: _, ...item }: Item): Item => item as Item
+const withoutId = (item: Item): Item => Struct.omit(item as { readonly id?: string }, ["id"]) as Item
 
 /** Whether it is the item, or a copy that lost its id. */
 const isKept = (one: Item | undefined, item: Item): boolean =>

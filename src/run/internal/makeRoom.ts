@@ -11,7 +11,7 @@ import { loadHistory } from "./loadHistory.ts"
 import type { Run } from "./state.ts"
 import { stepName } from "./state.ts"
 
-/** Whether a compaction of the conversation may help: once a run, and only if no part of an answer was shown. */
+/** Whether a compaction of the conversation may help: once a run, and only if the stream showed no part of an answer. */
 export const isTooLong = (run: Run, error: unknown): boolean =>
   !run.isCompacted && run.session?.capabilities.versions === true && run.version !== 0 && run.options.maxItems !== 0 &&
   isModelError(error) && error.reason._tag === "ContextLengthExceeded" && !error.reason.isPartial
@@ -51,7 +51,7 @@ const compact = Effect.fnUntraced(function*(
     : after
 })
 
-/** The items that the model sees, with `made` in the place of those that were compacted. */
+/** The items that the model sees, with the result in the place of those that were compacted; `undefined` for none. */
 const replaceIn = (
   view: ReadonlyArray<Item>,
   stored: ReadonlyArray<Item>,
@@ -89,13 +89,13 @@ export const makeRoom = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<
     compacted.length > limit ? History.afterCut(compacted.slice(compacted.length - limit)) : compacted,
     late
   )
-  const view = run.view === run.items ? undefined : replaceIn(run.view, stored, history)
-  const isSmaller = run.view === run.items || view !== undefined
-  const sees = view?.slice() ?? run.view
-  const items = history.concat(late)
-  run.view = run.view === run.items ? items : sees
-  run.items = items
+  const isWhole = run.view === run.items
+  const view = replaceIn(run.view, stored, history)
+  run.items = history.concat(late)
   run.uncommitted = history.length
   run.version = version
-  return isSmaller
+  if (isWhole) run.view = run.items
+  else if (view !== undefined) run.view = view.slice()
+  // A run that is carried out again finds only what its own compaction left.
+  return view !== undefined || (isWhole && stored.length === 0)
 })

@@ -150,7 +150,9 @@ export const toolCalls: ReadonlyArray<Row> = [
     script: [calls(find("absent", "c1"), add(1, 2, "c2"))],
     options: { toolConcurrency: 1 },
     expect: {
-      outcome: stops("ToolFailed", "strict: Tool \"find\" failed. Its answer is in `description`", { state: ["user: go"] }),
+      outcome: stops("ToolFailed", "strict: Tool \"find\" failed. Its answer is in `description`", {
+        state: ["user: go"]
+      }),
       history: [],
       seen: [1],
       ran: ["find absent"]
