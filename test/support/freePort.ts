@@ -1,14 +1,21 @@
 import { Effect } from "effect"
 import * as net from "node:net"
 
-/** A port of the loopback that was free a moment ago, for servers that cannot choose one themselves. */
-export const freePort: Effect.Effect<number> = Effect.promise(() =>
-  new Promise<number>((resolve, reject) => {
+// Below the ports that a system gives to connections and to `listen(0)`: nothing else takes it before the server does,
+// nor while the server is down.
+const [first, last] = [10_000, 32_000]
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
     const server = net.createServer()
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
+    server.once("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
   })
-)
+
+/** A port of the loopback for a server that cannot choose one itself, or that has to come back at the same one. */
+export const freePort: Effect.Effect<number> = Effect.promise(async () => {
+  while (true) {
+    const port = first + Math.floor(Math.random() * (last - first))
+    if (await isFree(port)) return port
+  }
+})

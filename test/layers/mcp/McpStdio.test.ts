@@ -11,6 +11,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { describeLaws } from "../../support/laws.ts"
 import { lawServerArgs, processesWith, stdioSubject } from "../../support/mcp/subjects.ts"
+import { allowTimeFor, until } from "../../support/until.ts"
 
 describeLaws("McpStdio", McpServerLaws.all, stdioSubject("mcp-stdio-laws"))
 
@@ -30,8 +31,7 @@ const misbehave = (mode: string, options: Partial<McpStdio.Options> = {}) => {
 
 const text = ({ content }: McpServer.McpToolResult) => content.map((part) => part.text).join("|")
 
-const fails = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>, seconds = 20) =>
-  Effect.flip(Effect.scoped(effect)).pipe(Effect.timeout(`${seconds} seconds`))
+const fails = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.flip(Effect.scoped(effect))
 
 /** Runs a connection, and sees that nothing of it is left. */
 const using = <A, E>(
@@ -171,7 +171,8 @@ describe("a child that ends", () => {
       yield* connection.callTool("go", {})
       fs.rmSync(program)
       process.kill(processesWith(word)[0]!, "SIGKILL")
-      yield* Effect.sleep("100 millis")
+      yield* until(() => processesWith(word), ({ length }) => length === 0)
+      yield* allowTimeFor("the connection to see that its process ended", 300)
       const errors = yield* Effect.forEach(
         Array.from({ length: 5 }),
         () => Effect.flip(connection.callTool("go", {})),
@@ -186,7 +187,7 @@ describe("a child that ends", () => {
   it.live("that stops reading its input is ended", () =>
     using(misbehave("close-input", { timeouts: { call: "5 seconds" } }), (connection) =>
       Effect.gen(function*() {
-        yield* Effect.exit(connection.callTool("go", {}).pipe(Effect.timeout("300 millis")))
+        yield* Effect.exit(connection.callTool("go", {}).pipe(Effect.timeout("1 second")))
         const error = yield* Effect.flip(connection.callTool("go", { text: "x".repeat(1_000_000) }))
         assert.include(["Disconnected", "Timeout"], error.reason)
       })))
@@ -203,7 +204,7 @@ describe("a server that says too little", () => {
 
   it.live("says on stdout only what is no MCP: Timeout that shows it", () =>
     Effect.gen(function*() {
-      const error = yield* fails(misbehave("junk-only", { timeouts: { connect: "700 millis" } }).connect)
+      const error = yield* fails(misbehave("junk-only", { timeouts: { connect: "5 seconds" } }).connect)
       assert.include(String(error), "no message of MCP: Listening on port 3000")
     }))
 
@@ -216,7 +217,7 @@ describe("a server that says too little", () => {
       })))
 
   it.live("never answers a call: Timeout of callTool, cancelled at the server, and other calls go on", () =>
-    using(misbehave("", { timeouts: { call: "300 millis" } }), (connection) =>
+    using(misbehave("", { timeouts: { call: "3 seconds" } }), (connection) =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(connection.callTool("wait", {}))
         assert.deepStrictEqual([error.reason, error.operation], ["Timeout", "callTool"])
@@ -225,12 +226,12 @@ describe("a server that says too little", () => {
 
   it.live("progress extends a call only where that was asked for", () =>
     Effect.gen(function*() {
-      yield* using(misbehave("progress", { timeouts: { call: "400 millis" } }), (connection) =>
+      yield* using(misbehave("progress", { timeouts: { call: "3 seconds" } }), (connection) =>
         Effect.gen(function*() {
           assert.strictEqual((yield* Effect.flip(connection.callTool("go", {}))).reason, "Timeout")
         }))
       yield* using(
-        misbehave("progress", { timeouts: { call: "400 millis", isCallExtendedByProgress: true } }),
+        misbehave("progress", { timeouts: { call: "3 seconds", isCallExtendedByProgress: true } }),
         (connection) =>
           Effect.gen(function*() {
             assert.strictEqual(text(yield* connection.callTool("go", {})), "at last")
@@ -242,7 +243,7 @@ describe("a server that says too little", () => {
     Effect.gen(function*() {
       const connection = yield* misbehave("", { timeouts: { call: "1 hour" } }).connect
       const call = yield* Effect.forkChild(Effect.flip(connection.callTool("wait", {})), { startImmediately: true })
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 50)))
+      // The timeout begins where the call begins, and whatever comes later passes it.
       yield* TestClock.adjust("1 hour")
       assert.strictEqual((yield* Fiber.join(call)).reason, "Timeout")
     }))
@@ -339,19 +340,17 @@ describe("the Scope", () => {
       const scope = yield* Scope.make()
       const connection = yield* Scope.provide(subject.connect, scope)
       yield* connection.callTool("go", {})
-      yield* Effect.sleep("300 millis")
-      assert.strictEqual(processesWith(subject.word).length, 3)
+      yield* until(() => processesWith(subject.word), ({ length }) => length === 3)
       const [took] = yield* Effect.timed(Scope.close(scope, Exit.void))
       assert.deepStrictEqual(processesWith(subject.word), [])
-      assert.isBelow(Duration.toMillis(took), 5000)
+      assert.isBelow(Duration.toSeconds(took), 30)
     }))
 
   it.live("leaves nothing of a connection whose making is interrupted", () =>
     Effect.gen(function*() {
       const subject = misbehave("mute", { killAfter: "100 millis" })
       const fiber = yield* Effect.forkChild(Effect.scoped(subject.connect), { startImmediately: true })
-      yield* Effect.sleep("400 millis")
-      assert.strictEqual(processesWith(subject.word).length, 1)
+      yield* until(() => processesWith(subject.word), ({ length }) => length === 1)
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(processesWith(subject.word), [])
     }))

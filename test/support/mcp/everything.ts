@@ -3,16 +3,10 @@ import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import * as net from "node:net"
 import { fileURLToPath } from "node:url"
+import { freePort } from "../freePort.ts"
+import { until } from "../until.ts"
 
 const file = fileURLToPath(import.meta.resolve("@modelcontextprotocol/server-everything/dist/index.js"))
-
-export const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
 
 const answers = (port: number) =>
   new Promise<boolean>((resolve) => {
@@ -26,15 +20,12 @@ const answers = (port: number) =>
 
 export const everything = (transport: "streamableHttp" | "sse") =>
   Effect.acquireRelease(
-    Effect.promise(async () => {
-      const port = await freePort()
+    Effect.gen(function*() {
+      const port = yield* freePort
       const child = spawn(process.execPath, [file, transport], {
         env: { PATH: process.env["PATH"], PORT: String(port) },
         stdio: "ignore"
       })
-      for (let turn = 0; turn < 200 && !(await answers(port)); turn++) {
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
       return { child, port }
     }),
     ({ child }) =>
@@ -44,4 +35,4 @@ export const everything = (transport: "streamableHttp" | "sse") =>
           child.kill("SIGKILL")
         })
       )
-  )
+  ).pipe(Effect.tap(({ port }) => until(() => answers(port), (isUp) => isUp)))
