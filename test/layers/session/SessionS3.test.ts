@@ -13,6 +13,7 @@ import { describeLaws } from "../../support/laws.ts"
 import * as S3Peer from "../../support/s3/S3Peer.ts"
 import { label, labels, large, objectsOf, open, optionsOf, texts } from "../../support/s3/sessions.ts"
 import { everything } from "../../support/session/subjects.ts"
+import { until } from "../../support/until.ts"
 
 const scope = Scope.makeUnsafe()
 const shared = await Effect.runPromise(Scope.provide(S3Peer.make, scope))
@@ -242,7 +243,7 @@ describe("SessionS3 where an answer is lost", () => {
     it.live(`commits once: ${name}`, () =>
       Effect.gen(function*() {
         const peer = yield* S3Peer.make
-        const session = yield* open(peer, { requestTimeout: "300 millis" })
+        const session = yield* open(peer, { requestTimeout: "2 seconds" })
         const save = (id: string, name: string) =>
           Effect.gen(function*() {
             const end = peer.fault({ when: isHeadPut, times, kind })
@@ -267,9 +268,11 @@ describe("SessionS3 where an answer is lost", () => {
       yield* other.loadItems("a")
       for (const kind of ["lose", "cut"] as const) {
         const end = peer.fault({ when: isHeadPut, kind })
-        const slow = peer.fault({ when: (request) => request.method === "GET", kind: "cut", delay: 150 })
+        const gets = () => peer.requests.filter(({ method }) => method === "GET").length
+        const before = gets()
+        const slow = peer.fault({ when: (request) => request.method === "GET", kind: "cut", delay: 2_000 })
         const fiber = yield* Effect.forkChild(session.saveItems("a", [user(kind)]), { startImmediately: true })
-        yield* Effect.sleep(75)
+        yield* until(gets, (count) => count > before)
         const { version } = yield* other.saveItems("a", [user(`after ${kind}`)])
         yield* other.saveItems("a", [user("more")])
         const saved = yield* Fiber.join(fiber)
@@ -291,15 +294,14 @@ describe("SessionS3 where an answer is lost", () => {
   it.live("commits once where the write comes late", () =>
     Effect.gen(function*() {
       const peer = yield* S3Peer.make
-      const session = yield* open(peer, { requestTimeout: "200 millis" })
+      const session = yield* open(peer, { requestTimeout: "2 seconds" })
       yield* session.saveItems("a", [user("1")])
-      peer.fault({ when: isHeadPut, kind: "lose", delay: 500 })
+      peer.fault({ when: isHeadPut, kind: "lose", delay: 4_000 })
       const { version } = yield* session.saveItems("a", [user("2")])
       assert.strictEqual(version, 2)
       yield* session.saveItems("a", [user("3")])
-      yield* Effect.sleep(500)
+      yield* until(() => peer.requests.some((request) => request.status === 412), (hasCome) => hasCome)
       assert.deepStrictEqual(yield* texts(session, "a"), ["1", "2", "3"])
-      assert.isTrue(peer.requests.some((request) => request.status === 412))
     }))
 
   it.live("says that the outcome is unknown where it cannot find out, and a retry stores once", () =>
@@ -554,16 +556,16 @@ describe("SessionS3", () => {
       yield* session.saveItems("a", [user("1")])
       peer.fault({ when: (request) => request.method === "GET", kind: "hang" })
       const reader = yield* Effect.forkChild(session.loadItems("a"), { startImmediately: true })
-      yield* Effect.sleep(50)
+      const isUnderWay = (method: string) => peer.requests.at(-1)?.method === method
+      yield* until(() => isUnderWay("GET"), (isSo) => isSo)
       yield* Fiber.interrupt(reader)
       peer.fault({ when: isHeadPut, kind: "lose", delay: 100 })
       const writer = yield* Effect.forkChild(session.saveItems("a", [user("2")]), { startImmediately: true })
-      yield* Effect.sleep(30)
+      yield* until(() => isUnderWay("PUT"), (isSo) => isSo)
       yield* Fiber.interrupt(writer)
       assert.deepStrictEqual(yield* texts(session, "a"), ["1", "2"])
       yield* Scope.close(scope, Exit.void)
-      yield* Effect.sleep(50)
-      assert.strictEqual(peer.connections(), 0)
+      yield* until(peer.connections, (count) => count === 0)
     }))
 
   it.live("fails in time where the store never answers", () =>

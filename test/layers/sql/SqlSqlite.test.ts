@@ -8,6 +8,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { isBlank, onlyStatement } from "../../../src/layers/sql/internal/lexical.ts"
+import { stays } from "../../support/until.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "agent-layers-sqlite-"))),
@@ -82,15 +83,14 @@ describe("SqlSqlite", () => {
   it.live("waits for a lock of another process for as long as it may, and without blocking", () =>
     Effect.gen(function*() {
       const filename = path.join(yield* temporary, "a.db")
-      const sql = yield* open({ filename, lockTimeout: "5 seconds" })
+      const sql = yield* open({ filename, lockTimeout: "1 minute" })
       const hasty = yield* open({ filename, lockTimeout: "100 millis" })
       yield* sql`CREATE TABLE t (id INTEGER)`
       const other = new DatabaseSync(filename)
       other.exec("BEGIN IMMEDIATE")
       assert.strictEqual(yield* reasonOf(hasty`INSERT INTO t VALUES (1)`), "LockTimeoutError")
       const fiber = yield* Effect.forkChild(sql`INSERT INTO t VALUES (2)`)
-      yield* Effect.sleep("100 millis")
-      assert.isUndefined(fiber.pollUnsafe())
+      yield* stays(() => fiber.pollUnsafe(), (exit) => exit === undefined, 100)
       other.exec("COMMIT")
       other.close()
       yield* Fiber.join(fiber)

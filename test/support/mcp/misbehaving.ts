@@ -60,7 +60,7 @@ const answer = (message: Message): unknown => {
           if (count < 10) return
           clearInterval(timer)
           write({ jsonrpc: "2.0", id: message.id, result: { content: [{ type: "text", text: "at last" }] } })
-        }, 500)
+        }, 250)
         return undefined
       }
       return { content: [{ type: "text", text: "gone" }] }

@@ -34,7 +34,7 @@ export const openRaw = (filename: string): Effect.Effect<DatabaseSync, never, Sc
 
 /** A database in a file. */
 export const sqliteSubject = (filename: string): SessionSubject => ({
-  open: SessionSqlite.make({ filename, commitTimeout: "500 millis" }),
+  open: SessionSqlite.make({ filename, commitTimeout: "3 seconds" }),
   capabilities: everything,
   canReopen: true,
   faults: {
