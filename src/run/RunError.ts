@@ -82,7 +82,7 @@ export class ToolDefect extends Reason<ToolDefect>("agent-layers/run/RunError/To
   readonly isRetryable = false
   override get message(): string {
     const cause = this.cause instanceof Error ? this.cause.message : Inspectable.toStringUnknown(this.cause, 0)
-    return `The handler of tool "${this.tool}" died: ${cause}. ` +
+    return `Tool "${this.tool}" died: ${cause}. ` +
       `A failure that the model should see belongs in the tool's failure schema`
   }
 }
@@ -301,3 +301,19 @@ export class RunError extends Wrapper<RunError>("agent-layers/run/RunError")({
  * @since 0.1.0
  */
 export const isRunError = (u: unknown): u is RunError => Predicate.hasProperty(u, TypeId)
+
+/**
+ * The same error with another state; itself, if its reason has none.
+ *
+ * @internal
+ */
+export const withState = (error: RunError, state: RunState): RunError => {
+  const { agent, reason, runId } = error
+  if (!("state" in reason)) return error
+  const Reason = reason.constructor as unknown as {
+    readonly fields: object
+    new(fields: object): RunErrorReason
+  }
+  const fields = Object.keys(Reason.fields).map((key) => [key, reason[key as keyof typeof reason]])
+  return new RunError({ agent, runId, reason: new Reason({ ...Object.fromEntries(fields), state }) })
+}

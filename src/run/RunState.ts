@@ -57,6 +57,12 @@ const ToolAnswer = Schema.Struct({
   isFailure: Schema.Boolean
 })
 
+const RanCall = Schema.Struct({
+  /** The JSON text exactly as the model wrote it. */
+  arguments: Schema.String,
+  answer: ToolAnswer
+})
+
 const fields = {
   /** Of this format. */
   version: Schema.Literal(1),
@@ -92,6 +98,11 @@ const fields = {
   /** Deferred tools that the model has found. */
   foundTools: Schema.optionalKey(Schema.Array(Schema.String)),
   repairs: Schema.Int,
+  /**
+   * The calls that ran in the turn that stopped the run. If the model makes the same calls in its next answer, they get
+   * the same outputs and do not run again.
+   */
+  ran: Schema.optionalKey(Schema.Array(RanCall)),
   standing: Schema.Array(StandingDecision),
   previousResponseId: Schema.optionalKey(Schema.String)
 }

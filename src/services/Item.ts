@@ -8,6 +8,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { toJsonUnsafe } from "./internal/json.ts"
 
 /**
  * A part of a message or of a tool output: text, refusal, image, file, or any other type.
@@ -156,18 +157,10 @@ export const Item: Schema.Codec<Item> = Schema.declare<Item>(isItem, {
       Schema.Json,
       SchemaTransformation.transform({
         decode: (json) => json as unknown as Item,
-        encode: (item) => withoutUndefined(item) as Schema.Json
+        encode: (item) => toJsonUnsafe(item)
       })
     )
 })
-
-/** A field that is undefined is one that is not there, as JSON has it. */
-const withoutUndefined = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(withoutUndefined)
-  if (typeof value !== "object" || value === null) return value
-  const fields = Object.entries(value).filter(([, field]) => field !== undefined)
-  return Object.fromEntries(fields.map(([key, field]) => [key, withoutUndefined(field)]))
-}
 
 /**
  * @category constructors

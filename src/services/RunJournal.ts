@@ -70,3 +70,10 @@ const transient: RunJournal = {
   step: (_run, _schemas, effect) => identity(effect),
   signal: () => Effect.succeedNone
 }
+
+/**
+ * Whether a journal records nothing: it is the default.
+ *
+ * @internal
+ */
+export const isTransient = (journal: RunJournal): boolean => journal === transient

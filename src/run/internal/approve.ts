@@ -6,7 +6,7 @@ import { Approval, Decision } from "../Approval.ts"
 import * as RunError from "../RunError.ts"
 import type { RunState } from "../RunState.ts"
 import type { Run } from "./state.ts"
-import { fail, stepName } from "./state.ts"
+import { encodeId, fail, stepName } from "./state.ts"
 
 const hash = (call: FunctionCall): Effect.Effect<string> =>
   Effect.map(
@@ -17,7 +17,7 @@ const hash = (call: FunctionCall): Effect.Effect<string> =>
   )
 
 export const addressOf = (run: Pick<Run, "path">, callId: string): string =>
-  [...run.path, callId].map(encodeURIComponent).join("/")
+  [...run.path, callId].map(encodeId).join("/")
 
 const approvalOf = (run: Run, call: FunctionCall): Effect.Effect<Approval> =>
   Effect.map(hash(call), (argumentsHash) => ({
@@ -37,7 +37,7 @@ export type Ruling =
 const schemas = () => ({ request: Approval, answer: Decision })
 
 const rulingOf = (decision: { readonly isApproved: boolean; readonly reason?: string }): Ruling =>
-  decision.isApproved ? { _tag: "Approved" } : { _tag: "Rejected", reason: decision.reason }
+  decision.isApproved === true ? { _tag: "Approved" } : { _tag: "Rejected", reason: decision.reason }
 
 type Standing = RunState["standing"][number]
 

@@ -4,6 +4,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
+import { toJson } from "../../services/internal/json.ts"
 import * as ModelError from "../../services/ModelError.ts"
 import type { ModelEvent, ModelRequest, ModelSettings } from "../../services/ModelProvider.ts"
 import { ModelResponse } from "../../services/ModelProvider.ts"
@@ -55,10 +56,16 @@ const streamed = (
 const isResponse = Schema.is(ModelResponse)
 const decodeResponse = Schema.decodeUnknownEffect(ModelResponse)
 
+/** Items may hold fields that no Schema knows. */
+const withJson = (response: ModelResponse): ModelResponse => {
+  const output = toJson(response.output)
+  return output === response.output as unknown ? response : { ...response, output: output as ModelResponse["output"] }
+}
+
 /** A provider is anybody's code, and what it answers is kept, shown and sent back. */
 const checked = (run: Run, response: ModelResponse): Effect.Effect<ModelResponse, ModelError.ModelError> =>
   isResponse(response)
-    ? Effect.succeed(response)
+    ? Effect.succeed(withJson(response))
     : Effect.mapError(
       decodeResponse(response),
       (issue) =>

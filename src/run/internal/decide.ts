@@ -8,9 +8,9 @@ import type { ModelError } from "../../services/ModelError.ts"
 import { InvalidOutput, Refused } from "../../services/ModelError.ts"
 import type { ModelResponse } from "../../services/ModelProvider.ts"
 import * as RunError from "../RunError.ts"
-import type { Answer } from "./executeTools.ts"
 import type { Run } from "./state.ts"
 import { fail, stateOf, unusable } from "./state.ts"
+import type { Answer } from "./toolOutcome.ts"
 import { asText } from "./toolOutcome.ts"
 
 export type NextStep =
@@ -34,6 +34,7 @@ export const newCalls = (
   const calls: Array<FunctionCall> = []
   for (const item of response.output) {
     if (!isFunctionCall(item)) continue
+    if (!item.call_id.isWellFormed()) return invalid(run, "A call id holds half of a surrogate pair")
     const known = run.calls.get(item.call_id)
     if (known === undefined) {
       run.calls.set(item.call_id, item)

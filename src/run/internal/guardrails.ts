@@ -1,12 +1,21 @@
 import * as Effect from "effect/Effect"
+import { toJson } from "../../services/internal/json.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import type { GuardrailResult, InputGuardrail, ToolVerdict, Verdict } from "../Guardrail.ts"
 import * as RunError from "../RunError.ts"
 import type { Run } from "./state.ts"
 import { fail, stateOf } from "./state.ts"
 
-/** Runs a check in a span, keeps its result, and stops the run where it trips. Answers with the text of a rejection. */
-const checked = <V extends Verdict | ToolVerdict>(
+/** Fails closed: only `Pass` passes, and only a check of a tool can reject. */
+const outcomeOf = (kind: GuardrailResult["kind"], verdict: Verdict | ToolVerdict): GuardrailResult["outcome"] =>
+  verdict?._tag === "Pass"
+    ? "passed"
+    : verdict?._tag === "Reject" && (kind === "toolInput" || kind === "toolOutput")
+    ? "rejected"
+    : "tripped"
+
+/** Runs a check in a span, keeps its result, and stops the run if it trips. Returns the text of a rejection. */
+const runCheck = <V extends Verdict | ToolVerdict>(
   run: Run,
   kind: GuardrailResult["kind"],
   name: string,
@@ -20,12 +29,12 @@ const checked = <V extends Verdict | ToolVerdict>(
         name,
         kind,
         agent: run.agent.name,
-        outcome: verdict._tag === "Pass" ? "passed" : verdict._tag === "Trip" ? "tripped" : "rejected",
+        outcome: outcomeOf(kind, verdict),
         ...(callId === undefined ? undefined : { callId }),
-        ...(verdict.info === undefined ? undefined : { info: verdict.info })
+        ...(verdict?.info === undefined ? undefined : { info: toJson(verdict.info) })
       }
       run.guardrails.push(result)
-      return [result, verdict._tag === "Reject" ? verdict.message : undefined]
+      return [result, verdict?._tag === "Reject" ? verdict.message ?? "Rejected." : undefined]
     }
   )
   const traced = Tracer.withSpan(
@@ -53,7 +62,7 @@ export const checkInput = (run: Run, mode: InputGuardrail["mode"]): Effect.Effec
   const input = { agent: run.agent.name, input: run.input, context: run.options.context }
   return Effect.forEach(
     guardrails,
-    ({ check, name }) => checked(run, "input", name, check(input) as Effect.Effect<Verdict, unknown>),
+    ({ check, name }) => runCheck(run, "input", name, check(input) as Effect.Effect<Verdict, unknown>),
     {
       concurrency: "unbounded",
       discard: true
@@ -67,7 +76,7 @@ export const checkOutput = (run: Run, finalOutput: unknown): Effect.Effect<void,
   const output = { agent: run.agent.name, finalOutput, context: run.options.context }
   return Effect.forEach(
     guardrails,
-    ({ check, name }) => checked(run, "output", name, check(output) as Effect.Effect<Verdict, unknown>),
+    ({ check, name }) => runCheck(run, "output", name, check(output) as Effect.Effect<Verdict, unknown>),
     {
       concurrency: "unbounded",
       discard: true
@@ -89,7 +98,7 @@ export const checkTool = <Subject>(
   if (guardrails.length === 0) return Effect.undefined
   return Effect.gen(function*() {
     for (const { check, name } of guardrails) {
-      const message = yield* checked(run, kind, name, check(subject()) as Effect.Effect<ToolVerdict, unknown>, callId)
+      const message = yield* runCheck(run, kind, name, check(subject()) as Effect.Effect<ToolVerdict, unknown>, callId)
       if (message !== undefined) return message
     }
     return undefined

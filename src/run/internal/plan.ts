@@ -168,7 +168,7 @@ const planOutput = (agent: Agent.Any): Plan["output"] => {
     decode: isObject
       ? decode
       : (json) => Effect.map(decode(json), (value) => (value as { response: unknown }).response),
-    check: Schema.decodeUnknownEffect(output),
+    check: Schema.decodeUnknownEffect(Schema.toCodecJson(output)),
     encode: isObject ? encode : (value) => encode({ response: value })
   }
 }

@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
+import { toJson } from "../../services/internal/json.ts"
 import type { Item } from "../../services/Item.ts"
 import { isFromModel, isFunctionCall, isItem, isMessage, user } from "../../services/Item.ts"
 import type { ModelError } from "../../services/ModelError.ts"
@@ -117,7 +118,9 @@ const afresh = Effect.fnUntraced(function*(
   const { agent, options, session } = beginning
   const wrong = invalidInput(given)
   if (wrong !== undefined) return yield* refuse(beginning, new InvalidOptions({ description: wrong }))
-  const input: ReadonlyArray<Item> = typeof given === "string" ? [user(given)] : given
+  const input: ReadonlyArray<Item> = typeof given === "string"
+    ? [user(given)]
+    : given.map((item) => toJson(item) as Item)
   let loaded = session === undefined || options.conversationId === "new"
     ? undefined
     : yield* loadHistory(beginning, "load", { maxItems: options.maxItems })
@@ -286,7 +289,7 @@ export const prepare = Effect.fnUntraced(function*(
     traceId: Context.get(context, Tracer.CurrentTrace)?.traceId,
     emit,
     findModel,
-    callAgent: (tool, call, origin) => beginning.callAgent(run)(tool, call, origin),
+    callAgent: (tool, call, origin, made) => beginning.callAgent(run)(tool, call, origin, made),
     agent,
     agentKey,
     plan,
@@ -296,7 +299,7 @@ export const prepare = Effect.fnUntraced(function*(
     items,
     view,
     unsent: state === undefined ? isKeptElsewhere(options) ? view.slice() : undefined : state.unsent?.slice(),
-    newItems: state?.newItems.slice() ?? [],
+    newItems: outer?.made ?? state?.newItems.slice() ?? [],
     uncommitted,
     version,
     turn: state?.turns ?? 0,
@@ -310,6 +313,7 @@ export const prepare = Effect.fnUntraced(function*(
     usedTools: new Set(state?.usedTools),
     found: new Set(state?.foundTools),
     repairs: state?.repairs ?? 0,
+    ran: state?.ran ?? [],
     responses: state?.responses.slice() ?? [],
     previousResponseId: options.previousResponseId ?? state?.previousResponseId,
     calls: new Map(items.filter(isFunctionCall).map((call) => [call.call_id, call])),

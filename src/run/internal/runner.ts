@@ -6,7 +6,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as History from "../../services/History.ts"
 import { Ids } from "../../services/Ids.ts"
-import type { Item } from "../../services/Item.ts"
+import type { FunctionCall, Item } from "../../services/Item.ts"
 import { assistant, user } from "../../services/Item.ts"
 import type { ModelError } from "../../services/ModelError.ts"
 import { isModelError } from "../../services/ModelError.ts"
@@ -23,10 +23,12 @@ import { callModel } from "./callModel.ts"
 import { commit, maintain } from "./commit.ts"
 import type { NextStep } from "./decide.ts"
 import { decide, decideAfterTools, newCalls } from "./decide.ts"
-import type { Answer } from "./executeTools.ts"
 import { executeTools, isWaiting } from "./executeTools.ts"
 import { checkInput, checkOutput } from "./guardrails.ts"
 import { chooseHandoff, handOff, noHandoff } from "./handOff.ts"
+import { keepWhatRan } from "./keep.ts"
+import type { Ledger } from "./ledger.ts"
+import { answerAgain, makeLedger } from "./ledger.ts"
 import { offerOf } from "./offer.ts"
 import type { Beginning } from "./prepare.ts"
 import { conversationOf, prepare, releaseClaims, sessionOf } from "./prepare.ts"
@@ -69,24 +71,22 @@ const finish = Effect.fnUntraced(function*(run: Run, finalOutput: unknown) {
   yield* hook(run, ({ onAgentEnd }) => onAgentEnd?.(hookContext(run), finalOutput))
 })
 
-/**
- * One turn: a model call, or one that waited for decisions; the tools it asks for, a handoff, a commit. Answers with the
- * final output, boxed, when there is one.
- */
-const takeTurn = Effect.fnUntraced(function*(run: Run) {
-  if (run.ruled.length > 0) run.standing.push(...run.ruled.splice(0))
-  const open = run.openTurn
-  run.openTurn = undefined
-  run.offer = run.plan.isFixed ? run.plan.offer : yield* offerOf(run)
-  const response = open === undefined ? yield* ask(run) : open.response
-  run.isUnchecked = false
+/** What follows the model's answer: the tools that it asks for, a handoff, a final answer, a commit. */
+const answerCalls = Effect.fnUntraced(function*(
+  run: Run,
+  response: ModelResponse,
+  calls: ReadonlyArray<FunctionCall>,
+  ledger: Ledger,
+  open: OpenTurn | undefined
+) {
   const isCutOff = response.status === "incomplete"
-  const calls = yield* newCalls(run, response)
   const isHandoff = (name: string) => run.plan.handoffs.has(name)
-  const answers = new Map<string, Answer>(open?.answers.map((answer) => [answer.callId, answer]))
+  const { answers } = ledger
+  if (run.ran.length > 0) answerAgain(ledger, calls, run.ran)
   const unanswered = calls.filter(({ call_id: callId, name }) => !isHandoff(name) && !answers.has(callId))
-  const settled = unanswered.length === 0 ? [] : yield* executeTools(run, unanswered, isCutOff, open?.nested ?? [])
-  for (const one of settled) if (!isWaiting(one)) answers.set(one.callId, one)
+  const settled = unanswered.length === 0
+    ? []
+    : yield* executeTools(run, unanswered, isCutOff, open?.nested ?? [], ledger)
   const waiting = settled.filter(isWaiting)
   if (waiting.length > 0) {
     return yield* suspend(run, {
@@ -122,9 +122,27 @@ const takeTurn = Effect.fnUntraced(function*(run: Run) {
   }
   if (next._tag === "Finish") yield* finish(run, next.finalOutput)
   append(run, History.repair(response.output.concat(outputs)))
+  ledger.isWhole = true
+  run.ran = []
   yield* commit(run)
   if (chosen !== undefined) yield* handOff(run, chosen)
   return next._tag === "Finish" ? next : undefined
+})
+
+/**
+ * One turn: a model call, or one that waited for decisions, and what follows. Returns the final output, boxed, if there
+ * is one.
+ */
+const takeTurn = Effect.fnUntraced(function*(run: Run) {
+  if (run.ruled.length > 0) run.standing.push(...run.ruled.splice(0))
+  const open = run.openTurn
+  run.openTurn = undefined
+  run.offer = run.plan.isFixed ? run.plan.offer : yield* offerOf(run)
+  const response = open === undefined ? yield* ask(run) : open.response
+  run.isUnchecked = false
+  const calls = yield* newCalls(run, response)
+  const ledger = makeLedger(open)
+  return yield* keepWhatRan(run, { response, calls, ledger }, answerCalls(run, response, calls, ledger, open))
 })
 
 const isRecoverable = (error: unknown): error is RunError.RunError | ModelError =>
@@ -228,7 +246,7 @@ const otherConversation = (state: RunState, options: AnyOptions) =>
   "give the conversationId that the run had"
 
 /** An agent called like a tool: its run is part of this one. */
-const callAgent = (run: Run): Run["callAgent"] => (tool, call, origin) => {
+const callAgent = (run: Run): Run["callAgent"] => (tool, call, origin, made) => {
   const { emit } = run
   const path = [...run.path, call.call_id]
   const { context, hooks, inputFilter, model, onToolFailure, settings, toolConcurrency } = run.options
@@ -239,7 +257,7 @@ const callAgent = (run: Run): Run["callAgent"] => (tool, call, origin) => {
     emit === undefined ?
       undefined :
       (events) => emit(events.map((event) => event._tag === "Nested" ? event : { _tag: "Nested", path, event })),
-    { id: run.id, path, spend: run.spend }
+    { id: run.id, path, spend: run.spend, made }
   ) as Effect.Effect<RunResult<any>, unknown>
 }
 

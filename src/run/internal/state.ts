@@ -37,6 +37,8 @@ export interface Outer {
   /** The ids of the calls that lead to the inner run. */
   readonly path: ReadonlyArray<string>
   readonly spend: (request: RequestUsage) => void
+  /** Takes the items of the inner run, so that the outer one knows them however the inner one ends. */
+  readonly made: Array<Item>
 }
 
 export type AnyOptions = RunOptions<any, any> & StreamOptions<any, any>
@@ -62,7 +64,8 @@ export interface Run {
   readonly callAgent: (
     tool: AgentTool<any, any>,
     call: FunctionCall,
-    origin: Origin
+    origin: Origin,
+    made: Array<Item>
   ) => Effect.Effect<RunResult<any>, unknown>
   /** Who answers; another one after a handoff. */
   agent: Agent.Any
@@ -94,6 +97,8 @@ export interface Run {
   /** Deferred tools that the model has found. */
   readonly found: Set<string>
   repairs: number
+  /** The calls that ran in the turn that stopped the run, until a whole turn follows it. */
+  ran: NonNullable<RunState["ran"]>
   readonly responses: Array<ModelResponse>
   previousResponseId: string | undefined
   /** Every tool call of the conversation by its id, so that none is run twice. */
@@ -131,10 +136,15 @@ export const hookContext = (run: Run): HookContext => ({
   context: run.options.context
 })
 
+/** A total `encodeURIComponent`: half of a surrogate pair has an escape of its own. */
+export const encodeId = (id: string): string =>
+  Array.from(id, (char) => char.isWellFormed() ? encodeURIComponent(char) : `%u${char.charCodeAt(0).toString(16)}`)
+    .join("")
+
 /** Unique in the run and the runs inside it, and the same each time they are carried out. */
 export const stepName = (run: Run, kind: string, callId?: string): string => {
-  const name = callId === undefined ? `${kind}/${run.turn}` : `${kind}/${run.turn}/${encodeURIComponent(callId)}`
-  return run.path.length === 0 ? name : `${run.path.map(encodeURIComponent).join("/")}/${name}`
+  const name = callId === undefined ? `${kind}/${run.turn}` : `${kind}/${run.turn}/${encodeId(callId)}`
+  return run.path.length === 0 ? name : `${run.path.map(encodeId).join("/")}/${name}`
 }
 
 /** What the run says wins, field by field. */
@@ -179,6 +189,7 @@ export const stateOf = (run: Run, turns: number, made: ReadonlyArray<Item> = [])
   usedTools: Array.from(run.usedTools),
   ...(run.found.size === 0 ? undefined : { foundTools: Array.from(run.found) }),
   repairs: run.repairs,
+  ...(run.ran.length === 0 ? undefined : { ran: run.ran }),
   standing: run.standing.concat(run.ruled),
   ...(run.previousResponseId === undefined ? undefined : { previousResponseId: run.previousResponseId })
 })

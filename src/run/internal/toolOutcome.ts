@@ -1,9 +1,10 @@
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { ContentPart } from "../../services/Item.ts"
+import { toJson } from "../../services/internal/json.ts"
+import type { ContentPart, FunctionCall, Item } from "../../services/Item.ts"
+import { functionCallOutput } from "../../services/Item.ts"
 
 /** What a call came to. `encoded` is what the tool's success or failure schema makes of it. */
 export interface ToolOutcome {
@@ -21,15 +22,11 @@ export type Handle = (params: any, callId: string, report: Report | undefined) =
 
 export const failed = (encoded: unknown): ToolOutcome => ({ encoded, isFailure: true })
 
-const toJson = Schema.encodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
+const encodeJson = Schema.encodeSync(Schema.fromJsonString(Schema.Json))
 
-export const asText = (encoded: unknown): string =>
-  typeof encoded === "string"
-    ? encoded
-    : encoded === undefined
-    ? ""
-    : Result.getOrThrowWith(toJson(encoded), () =>
-      new Error("what it answered is not JSON: give the tool a schema that encodes to JSON"))
+/** A text as it is, nothing as the empty text, anything else as JSON text. */
+export const asText = (value: unknown): string =>
+  typeof value === "string" ? value : value === undefined ? "" : encodeJson(toJson(value))
 
 export const contentPart = (part: Prompt.ToolModelOutputPart): ContentPart => {
   if (part.type === "text") return { type: "input_text", text: part.text }
@@ -44,5 +41,28 @@ export const contentPart = (part: Prompt.ToolModelOutputPart): ContentPart => {
 }
 
 /** A failure is marked in words, since the wire form has no field for it. */
-export const visible = (outcome: ToolOutcome): string | ReadonlyArray<ContentPart> =>
-  outcome.isFailure ? `Error: ${asText(outcome.encoded)}` : outcome.content ?? asText(outcome.encoded)
+const visible = ({ content, encoded, isFailure }: ToolOutcome): string | ReadonlyArray<ContentPart> =>
+  isFailure
+    ? `Error: ${asText(encoded)}`
+    : content === undefined
+    ? asText(encoded)
+    : toJson(content) as string | ReadonlyArray<ContentPart>
+
+/** A call that has its output. */
+export interface Answer {
+  readonly output: Item
+  readonly tool: string
+  readonly callId: string
+  /** The result as the tool's success or failure schema encodes it. */
+  readonly value: Schema.Json
+  readonly isFailure: boolean
+}
+
+/** The answer to a call. What a handler returns becomes JSON here, so that states and stores can hold it. */
+export const answerCall = (call: FunctionCall, outcome: ToolOutcome): Answer => ({
+  output: functionCallOutput(call.call_id, visible(outcome)) as Item,
+  tool: call.name,
+  callId: call.call_id,
+  value: toJson(outcome.encoded),
+  isFailure: outcome.isFailure
+})

@@ -167,7 +167,7 @@ export const agentTools: ReadonlyArray<Row> = [
     agent: asking(worker),
     script: [calls(ask("a")), calls(call("bomb", {}, "c1"))],
     expect: {
-      outcome: stops("ToolDefect", /outer: The handler of tool "bomb" died: boom/),
+      outcome: stops("ToolDefect", /outer: Tool "bomb" died: boom/),
       history: [],
       seen: [1, 1],
       spent: { outer: 1, worker: 1 },

@@ -191,7 +191,7 @@ export const toolCalls: ReadonlyArray<Row> = [
     agent: Agent.make({ name: "clumsy", toolkit: Toolkit.make(Add, Wait, Bomb) }),
     script: [calls(add(1, 2, "c0")), calls(wait(10, "c1"), call("bomb", {}, "c2"))],
     expect: {
-      outcome: stops("ToolDefect", /^clumsy: The handler of tool "bomb" died: boom/, {
+      outcome: stops("ToolDefect", /^clumsy: Tool "bomb" died: boom/, {
         state: ["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3"]
       }),
       history: [["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3"]],
