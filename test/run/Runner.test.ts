@@ -261,31 +261,25 @@ for (const way of ways) {
         ])
       ))
 
-    it.effect("ends with ToolDefect where a tool's answer is not JSON, and where nothing can be said of a defect", () => {
+    it.effect("makes JSON of whatever a tool answers, and ends with ToolDefect if nothing can be said of a defect", () => {
       const Any = Tool.make("any", { success: Schema.Unknown })
       const anys = Toolkit.make(Any)
       const agent = Agent.make({ name: "a", toolkit: anys })
-      const messageOf = (answer: Effect.Effect<unknown>) =>
-        Effect.map(
-          Effect.exit(
-            runAs(way, agent, "go").pipe(
-              Effect.provide(anys.toLayer({ any: () => answer })),
-              Effect.provide(ModelScripted.layer([ModelScripted.toolCall("any")]))
-            )
-          ),
-          (exit) => {
-            const error = failureOf(exit)
-            assert.strictEqual(error.reason._tag, "ToolDefect")
-            return error.message as string
-          }
+      const running = (answer: Effect.Effect<unknown>) =>
+        runAs(way, agent, "go").pipe(
+          Effect.provide(anys.toLayer({ any: () => answer })),
+          Effect.provide(ModelScripted.layer([ModelScripted.toolCall("any"), ModelScripted.text("ok")]))
         )
       return Effect.gen(function*() {
         const circular: Record<string, unknown> = {}
         circular["self"] = circular
-        for (const answer of [circular, 1n, () => 1]) {
-          assert.include(yield* messageOf(Effect.succeed(answer)), "is not JSON")
+        for (const [answer, shown] of [[circular, `{"self":"[circular]"}`], [1n, "1"], [() => 1, "null"]] as const) {
+          const { newItems } = yield* running(Effect.succeed(answer))
+          assert.deepStrictEqual(newItems.filter(Item.isFunctionCallOutput).map(({ output }) => output), [shown])
         }
-        assert.include(yield* messageOf(Effect.die(Object.create(null))), "died: {}")
+        const error = failureOf(yield* Effect.exit(running(Effect.die(Object.create(null)))))
+        assert.strictEqual(error.reason._tag, "ToolDefect")
+        assert.include(error.message, "died: {}")
       })
     })
 

@@ -19,8 +19,9 @@ describe.each(ways)("a conversation that the provider keeps, %s", (way) => {
       isBroken = false
       const result = yield* resumeAs(way, agent, state)
       const [first, again, last] = yield* ModelScripted.requests
-      assert.deepStrictEqual([again!.input, again!.previousResponseId], [[Item.user("go")], "resp_0"])
-      assert.deepStrictEqual([first!.input, first!.previousResponseId], [again!.input, again!.previousResponseId])
+      assert.deepStrictEqual([first!.input, first!.previousResponseId], [[Item.user("go")], "resp_0"])
+      assert.deepStrictEqual(Object.values(outputs(again!.input as ReadonlyArray<Item.Item>)), ["Error: broken"])
+      assert.strictEqual(again!.previousResponseId, state.responses.at(-1)!.id)
       assert.strictEqual(last!.previousResponseId, result.responses.at(-2)!.id)
       assert.deepStrictEqual(Object.values(outputs(last!.input as ReadonlyArray<Item.Item>)), ["1"])
     }).pipe(Effect.provide([

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import type { FunctionCall } from "../../services/Item.ts"
 import { Approval, Decision } from "../Approval.ts"
 import * as RunError from "../RunError.ts"
@@ -8,11 +9,14 @@ import type { RunState } from "../RunState.ts"
 import type { Run } from "./state.ts"
 import { encodeId, fail, stepName } from "./state.ts"
 
+/** One digest at a time, so that calls that were asked for together start in their order. */
+const hashing = Semaphore.makeUnsafe(1)
+
 const hash = (call: FunctionCall): Effect.Effect<string> =>
   Effect.map(
-    Effect.promise(() =>
+    hashing.withPermit(Effect.promise(() =>
       globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${call.name}\n${call.arguments}`))
-    ),
+    )),
     (digest) => Hex.encode(new Uint8Array(digest))
   )
 

@@ -70,7 +70,7 @@ export const describeCalls = (made: ReadonlyArray<Item>): string => {
   if (lines.length === 0) return ""
   const left = lines.length - maxCalls
   const shown = lines.slice(0, maxCalls).join("\n")
-  return `\nBefore that it made these calls. Do not ask for them again:\n${shown}${
+  return `\nThe calls that it made before:\n${shown}${
     left > 0 ? `\n… and ${left} more` : ""
   }`
 }

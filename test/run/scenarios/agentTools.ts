@@ -4,7 +4,7 @@ import { Toolkit } from "effect/ai"
 import { kit } from "../support.ts"
 import type { Row } from "./play.ts"
 import { answers, approve, approveAlways, reject, say, stops, waits } from "./play.ts"
-import { Add, add, Bomb, call, calls, look, pay, says, Wait, wait } from "./tools.ts"
+import { Add, add, Bomb, brokenOff, call, calls, look, pay, says, Wait, wait } from "./tools.ts"
 
 /** Each calls the next one, as `ask`; all have one name and one toolkit. */
 const nested = (depth: number): Agent.Any =>
@@ -168,7 +168,14 @@ export const agentTools: ReadonlyArray<Row> = [
     script: [calls(ask("a")), calls(call("bomb", {}, "c1"))],
     expect: {
       outcome: stops("ToolDefect", /outer: Tool "bomb" died: boom/),
-      history: [],
+      history: [
+        [
+          "user: go",
+          `a: ask{"input":"why?"}`,
+          `a = Error: "ask" was stopped before it answered.\nThe calls that it made before:\n` +
+          `bomb({}): ${brokenOff("bomb", "c1").replace("c1 = ", "")}`
+        ]
+      ],
       seen: [1, 1],
       spent: { outer: 1, worker: 1 },
       ran: ["bomb"]

@@ -88,7 +88,7 @@ export const approvals: ReadonlyArray<Row> = [
       history: [],
       seen: [1],
       events: [
-        ...["RunStarted", "TurnStarted 1 cashier", "ToolCallDelta", "ItemDone", "ToolStarted p1"],
+        ...["RunStarted", "TurnStarted 1 cashier", "ToolCallDelta", "ItemDone"],
         "ApprovalRequested p1"
       ]
     }
@@ -267,7 +267,7 @@ export const approvals: ReadonlyArray<Row> = [
       outcome: [waits("p1"), answers("done")],
       history: [["user: go", ...paid(1, "p1")], ["assistant: done"]],
       seen: [1, 3],
-      ran: [`{"token":"old"}`, `{"token":"new"}`, "pay 1"]
+      ran: [`{"token":"new"}`, "pay 1"]
     }
   },
   {

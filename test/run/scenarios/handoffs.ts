@@ -338,13 +338,26 @@ export const handoffs: ReadonlyArray<Row> = [
     }
   },
   {
-    name: "what onHandoff fails with is what the run fails with, and nothing of the turn is stored",
+    name: "what onHandoff fails with is what the run fails with, and the tool that ran is kept",
     agent: Agent.make({
       name: "Front",
       toolkit: Toolkit.make(Add),
       handoffs: [Handoff.to(billing, { onHandoff: () => Effect.fail("closed" as const) })]
     }),
     script: [calls(add(1, 2, "c1"), to("billing", "h"))],
-    expect: { outcome: { error: "closed" }, history: [], seen: [1], ran: ["add 1 2"] }
+    expect: {
+      outcome: { error: "closed" },
+      history: [
+        [
+          "user: go",
+          `c1: add{"a":1,"b":2}`,
+          "h: transfer_to_billing{}",
+          "c1 = 3",
+          `h = Error: "transfer_to_billing" was not run: the run stopped first.`
+        ]
+      ],
+      seen: [1],
+      ran: ["add 1 2"]
+    }
   }
 ]

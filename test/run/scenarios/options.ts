@@ -96,11 +96,16 @@ export const options: ReadonlyArray<Row> = [
     }
   },
   {
-    name: "a hook that fails ends the run before the turn is stored",
+    name: "a hook that fails after a tool ends the run, and the tool is kept",
     agent: clerk,
     script: [calls(add(1, 2, "c1"))],
     options: { hooks: { onToolEnd: () => Effect.fail("too much") } },
-    expect: { outcome: { error: "too much" }, history: [], seen: [1], ran: ["add 1 2"] }
+    expect: {
+      outcome: { error: "too much" },
+      history: [["user: go", `c1: add{"a":1,"b":2}`, "c1 = 3"]],
+      seen: [1],
+      ran: ["add 1 2"]
+    }
   },
   {
     name: "a filter that repeats items and leaves half pairs is mended for the model, and the session has all",

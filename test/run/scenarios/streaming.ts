@@ -4,7 +4,7 @@ import { Toolkit } from "effect/ai"
 import { note } from "../support.ts"
 import type { Row } from "./play.ts"
 import { answers, cut, goOn, leave, modelFails, say, stops } from "./play.ts"
-import { Add, add, call, calls, Count, Hang, says, Wait, wait } from "./tools.ts"
+import { Add, add, call, calls, Count, Hang, says, unfinished, Wait, wait } from "./tools.ts"
 
 const clerk = Agent.make({ name: "clerk", toolkit: Toolkit.make(Add, Count, Hang, Wait) })
 const plain = Agent.make({ name: "plain" })
@@ -139,14 +139,17 @@ export const streaming: ReadonlyArray<Row> = [
   },
   {
     name:
-      "interrupted while a tool runs: the tool is interrupted, nothing of its turn is kept, and the next run is valid",
+      "interrupted while a tool runs: the turn is kept, the tool beside it with its output, and the next run is valid",
     agent: clerk,
     script: [calls(add(1, 2, "c1"), call("hang", {}, "c2")), says("Hello.")],
     steps: [cut("go", { ran: "hang" }), say("again")],
     expect: {
       outcome: [{ interrupted: true }, answers("Hello.")],
-      history: [["user: again", "assistant: Hello."]],
-      seen: [1, ["user: again"]],
+      history: [
+        ["user: go", ...added.slice(0, 1), "c2: hang{}", ...added.slice(1), unfinished("hang", "c2")],
+        ["user: again", "assistant: Hello."]
+      ],
+      seen: [1, 6],
       usage: 1,
       ran: ["add 1 2", "hang", "hang interrupted"]
     }
@@ -158,8 +161,16 @@ export const streaming: ReadonlyArray<Row> = [
     steps: [cut("go", { ran: "hang" }), say("again")],
     expect: {
       outcome: [{ interrupted: true }, answers("Hello.")],
-      history: [["user: again", "assistant: Hello."]],
-      seen: [1, 1, 1],
+      history: [
+        [
+          "user: go",
+          `a: ask{"input":"why?"}`,
+          `a = Error: "ask" was stopped before it answered.\nThe calls that it made before:\n` +
+          `hang({}): ${unfinished("hang", "c1").replace("c1 = ", "")}`
+        ],
+        ["user: again", "assistant: Hello."]
+      ],
+      seen: [1, 1, 4],
       usage: 1,
       ran: ["hang", "hang interrupted"]
     }

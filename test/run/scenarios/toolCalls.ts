@@ -4,7 +4,25 @@ import { Tool, Toolkit } from "effect/ai"
 import { Ran } from "../support.ts"
 import type { Row } from "./play.ts"
 import { answers, say, stops } from "./play.ts"
-import { Add, add, Bomb, call, calls, Find, find, Look, look, note, Quit, Raw, says, Wait, wait } from "./tools.ts"
+import {
+  Add,
+  add,
+  Bomb,
+  brokenOff,
+  call,
+  calls,
+  Find,
+  find,
+  Look,
+  look,
+  note,
+  Quit,
+  Raw,
+  says,
+  unfinished,
+  Wait,
+  wait
+} from "./tools.ts"
 
 const clerk = Agent.make({ name: "clerk", toolkit: Toolkit.make(Add, Find, Look) })
 const waiter = Agent.make({ name: "waiter", toolkit: Toolkit.make(Wait) })
@@ -42,6 +60,15 @@ const Long = Tool.make("long", { success: Schema.String })
 const longHandler = Toolkit.make(Long).toLayer(
   Ran.use((list) => Effect.succeed({ long: () => Effect.as(Effect.sync(() => void list.push("long")), long) }))
 )
+
+const notBegun = [
+  `c1: find{"key":"absent"}`,
+  `c2: add{"a":1,"b":2}`,
+  `c1 = Error: {"missing":"absent"}`,
+  `c2 = Error: "add" was not run: the run stopped first.`
+]
+
+const broken = [`c1: wait{"ms":10}`, "c2: bomb{}", unfinished("wait", "c1"), brokenOff("bomb", "c2")]
 
 export const toolCalls: ReadonlyArray<Row> = [
   {
@@ -151,9 +178,9 @@ export const toolCalls: ReadonlyArray<Row> = [
     options: { toolConcurrency: 1 },
     expect: {
       outcome: stops("ToolFailed", "strict: Tool \"find\" failed. Its answer is in `description`", {
-        state: ["user: go"]
+        state: ["user: go", ...notBegun]
       }),
-      history: [],
+      history: [["user: go", ...notBegun]],
       seen: [1],
       ran: ["find absent"]
     }
@@ -165,7 +192,15 @@ export const toolCalls: ReadonlyArray<Row> = [
     options: { onToolFailure: "fail" },
     expect: {
       outcome: stops("ToolFailed", /find/),
-      history: [],
+      history: [
+        [
+          "user: go",
+          `c1: wait{"ms":10}`,
+          `c2: find{"key":"absent"}`,
+          unfinished("wait", "c1"),
+          `c2 = Error: {"missing":"absent"}`
+        ]
+      ],
       seen: [1],
       ran: ["begin 10", "find absent", "interrupted 10"]
     }
@@ -187,14 +222,14 @@ export const toolCalls: ReadonlyArray<Row> = [
     }
   },
   {
-    name: "a bug in a handler ends the run with the state before the turn, and interrupts the calls beside it",
+    name: "a bug in a handler ends the run and interrupts the calls beside it, and the turn is kept with an output each",
     agent: Agent.make({ name: "clumsy", toolkit: Toolkit.make(Add, Wait, Bomb) }),
     script: [calls(add(1, 2, "c0")), calls(wait(10, "c1"), call("bomb", {}, "c2"))],
     expect: {
       outcome: stops("ToolDefect", /^clumsy: Tool "bomb" died: boom/, {
-        state: ["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3"]
+        state: ["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3", ...broken]
       }),
-      history: [["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3"]],
+      history: [["user: go", `c0: add{"a":1,"b":2}`, "c0 = 3"], broken],
       seen: [1, 3],
       ran: ["add 1 2", "begin 10", "bomb", "interrupted 10"]
     }
@@ -204,7 +239,20 @@ export const toolCalls: ReadonlyArray<Row> = [
     agent: Agent.make({ name: "clumsy", toolkit: Toolkit.make(Bomb, Find) }),
     script: [calls(call("bomb", {}, "c1"), find("absent", "c2"))],
     options: { onToolFailure: "fail", toolConcurrency: 1 },
-    expect: { outcome: stops("ToolDefect", /bomb/), history: [], seen: [1], ran: ["bomb"] }
+    expect: {
+      outcome: stops("ToolDefect", /bomb/),
+      history: [
+        [
+          "user: go",
+          "c1: bomb{}",
+          `c2: find{"key":"absent"}`,
+          brokenOff("bomb", "c1"),
+          `c2 = Error: "find" was not run: the run stopped first.`
+        ]
+      ],
+      seen: [1],
+      ran: ["bomb"]
+    }
   },
   {
     name: "a handler that interrupts itself is answered for, and the calls beside it go on",

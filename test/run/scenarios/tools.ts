@@ -96,3 +96,13 @@ export const find = (key: string, callId: string): Call => call("find", { key },
 export const wait = (ms: number, callId: string): Call => call("wait", { ms }, callId)
 
 export const { look, note, pay } = support
+
+const check = "It may have had an effect: check before you call it again."
+
+/** The output of a call that was cut short with its turn, as it is stored. */
+export const unfinished = (name: string, callId: string): string =>
+  `${callId} = Error: Tool "${name}" was interrupted before it finished. ${check}`
+
+/** The output of a call whose handler died. */
+export const brokenOff = (name: string, callId: string): string =>
+  `${callId} = Error: Tool "${name}" broke off before it finished. ${check}`
