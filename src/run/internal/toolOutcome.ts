@@ -25,8 +25,11 @@ export const failed = (encoded: unknown): ToolOutcome => ({ encoded, isFailure: 
 const encodeJson = Schema.encodeSync(Schema.fromJsonString(Schema.Json))
 
 /** A text as it is, nothing as the empty text, anything else as JSON text. */
-export const asText = (value: unknown): string =>
-  typeof value === "string" ? value : value === undefined ? "" : encodeJson(toJson(value))
+export const asText = (value: unknown): string => {
+  if (value === undefined) return ""
+  const json = toJson(value)
+  return typeof json === "string" ? json : encodeJson(json)
+}
 
 export const contentPart = (part: Prompt.ToolModelOutputPart): ContentPart => {
   if (part.type === "text") return { type: "input_text", text: part.text }

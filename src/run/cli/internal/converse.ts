@@ -72,17 +72,8 @@ export const converse = Effect.fnUntraced(function*(
   }
 
   let result: RunResult<unknown> | undefined
-  // A call that waited for its approval begins a second time.
-  const begun = new Set<string>()
-  const isNews = (event: RunEvent<unknown>): boolean => {
-    if (event._tag !== "ToolStarted") return true
-    const isFirst = !begun.has(event.callId)
-    begun.add(event.callId)
-    return isFirst
-  }
   const show = (events: Events) =>
     events.pipe(
-      Stream.filter(isNews),
       Stream.tap((event) =>
         Effect.sync(() => {
           if (event._tag === "Completed") result = event.result

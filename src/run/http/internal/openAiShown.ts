@@ -1,5 +1,5 @@
 /** What of a run its client is shown: what agents say, and their tools' calls where that is wanted. */
-import { type ContentPart, isFunctionCall, isMessage, type Item } from "../../../services/Item.ts"
+import { type ContentPart, type FunctionCall, isFunctionCall, isMessage, type Item } from "../../../services/Item.ts"
 import type { RunEvent } from "../../RunEvent.ts"
 
 export interface Showing {
@@ -25,6 +25,8 @@ export type Shown =
     readonly output: string
     readonly isFailure: boolean
   }
+
+type Told<Tag> = Extract<RunEvent<unknown>, { readonly _tag: Tag }>
 
 const partsOf = (item: Item): ReadonlyArray<ContentPart> =>
   !isMessage(item)
@@ -58,6 +60,7 @@ export const make = (showing: Showing): Viewer => {
   let hasMessage = false
   let open: string | undefined
   let count = 0
+  const unstarted = new Map<string, FunctionCall>()
 
   const say = (shown: Shown): ReadonlyArray<Shown> => {
     if (showing.messages === "all") return [shown]
@@ -81,10 +84,26 @@ export const make = (showing: Showing): Viewer => {
     return say({ _tag, key: open, delta: event.delta })
   }
 
+  const start = (call: Omit<Told<"ToolStarted">, "_tag">): Shown => ({
+    _tag: "ToolStarted",
+    callId: call.callId,
+    agent,
+    name: call.name,
+    arguments: call.arguments
+  })
+
+  /** A call that was refused has not started. It is shown like one that failed. */
+  const finish = ({ callId, isFailure, output }: Told<"ToolFinished">): ReadonlyArray<Shown> => {
+    const refused = unstarted.get(callId)
+    const finished: Shown = { _tag: "ToolFinished", callId, output: outputOf(output), isFailure }
+    return refused === undefined ? [finished] : [start({ ...refused, callId }), finished]
+  }
+
   return {
     see: (event) => {
       switch (event._tag) {
         case "TurnStarted":
+          unstarted.clear()
           agent = event.agent
           held = []
           hasCalls = false
@@ -97,21 +116,16 @@ export const make = (showing: Showing): Viewer => {
           return delta("Refusal", event)
         case "ItemDone":
           if (isMessage(event.item)) return message(event.item)
-          if (isFunctionCall(event.item)) hasCalls = true
+          if (isFunctionCall(event.item)) {
+            hasCalls = true
+            unstarted.set(event.item.call_id, event.item)
+          }
           return []
         case "ToolStarted":
-          return showing.toolCalls
-            ? [{ _tag: "ToolStarted", callId: event.callId, agent, name: event.name, arguments: event.arguments }]
-            : []
+          unstarted.delete(event.callId)
+          return showing.toolCalls ? [start(event)] : []
         case "ToolFinished":
-          return showing.toolCalls
-            ? [{
-              _tag: "ToolFinished",
-              callId: event.callId,
-              output: outputOf(event.output),
-              isFailure: event.isFailure
-            }]
-            : []
+          return showing.toolCalls ? finish(event) : []
         default:
           return []
       }
