@@ -68,7 +68,7 @@ const whenInterrupted = (conversation: string) => <R>(run: Shown<R>): Shown<R | 
     Stream.onExit(run, (exit) =>
       Exit.hasInterrupts(exit)
         ? countItems(conversation).pipe(
-          Effect.map((after) => after === before ? "is as it was" : "keeps the turns that were finished"),
+          Effect.map((after) => after === before ? "is as it was" : "keeps what had run"),
           Effect.flatMap((state) => Console.error(`\ninterrupted; the conversation ${state}`)),
           Effect.ignore
         )

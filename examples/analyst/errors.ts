@@ -86,7 +86,7 @@ export const explain = (error: Failure, turns?: number): CliError.UserError => {
     ? ""
     : turns === 0
     ? " The conversation is as it was."
-    : ` The conversation keeps the ${turns === 1 ? "turn" : `${turns} turns`} before that.`
+    : " The conversation keeps what had run."
   const userMessage = oneLine(`${sentence(error.message)} ${sentence(adviceOf(error))}${kept}`, 1000)
   return new CliError.UserError({ cause: error, userMessage })
 }

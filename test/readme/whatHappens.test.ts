@@ -199,13 +199,16 @@ describe("what happens when", () => {
       assert.strictEqual(endless.reason.state.turns, 10)
 
       const died = yield* Effect.gen(function*() {
-        const error = yield* Effect.flip(Runner.run(equipped, "Go."))
+        const error = yield* Effect.flip(Runner.run(equipped, "Go.", { conversationId: "c" }))
         const [, second] = yield* ModelScripted.requests
         assert.include(JSON.stringify(second?.items.at(-1)), "no such city")
+        const { items } = yield* Session.Session.use((session) => session.loadItems("c"))
+        assert.match(JSON.stringify(items.at(-1)), /broke off before it finished/)
         return error
       }).pipe(
         Effect.provide([
           handlers,
+          SessionMemory.layer,
           ModelScripted.layer([ModelScripted.toolCall("fail"), ModelScripted.toolCall("die")])
         ])
       )
@@ -233,11 +236,20 @@ describe("what happens when", () => {
       toolkit: Tools,
       inputGuardrails: [Guardrail.input({ name: "never", check: () => Effect.succeed(Guardrail.trip()) })]
     })
+    const checked = Agent.make({
+      name: "a",
+      toolkit: Tools,
+      toolUse: "stopOnFirst",
+      outputGuardrails: [Guardrail.output({ name: "never", check: () => Effect.succeed(Guardrail.trip()) })]
+    })
     return Effect.gen(function*() {
-      says("a guardrail trips", yield* Effect.flip(Runner.run(guarded, "Go.", { conversationId: "c" })))
+      const before = yield* Effect.flip(Runner.run(guarded, "Go.", { conversationId: "c" }))
       assert.strictEqual((yield* stored).version, 0)
+      const after = yield* Effect.flip(Runner.run(checked, "Go.", { conversationId: "c" }))
+      assert.deepStrictEqual((yield* stored).types, ["message", "function_call", "function_call_output"])
+      says("a guardrail trips", before, after)
     }).pipe(Effect.provide([
-      Tools.toLayer({ erase: () => Effect.die("not to be run") }),
+      Tools.toLayer({ erase: () => Effect.succeed("secret") }),
       ModelScripted.layer(() => ModelScripted.toolCall("erase")),
       SessionMemory.layer
     ]))

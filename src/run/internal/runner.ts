@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
@@ -334,16 +335,18 @@ const streamOf = (agent: Agent.Any, origin: Origin, options: AnyOptions): Stream
       ),
       Effect.exit
     )
+    const told = Stream.fromQueue(queue)
     if (onDisconnect === "interrupt") {
-      yield* Effect.forkScoped(whole)
-    } else {
-      yield* Effect.forkDetach(whole)
-      yield* Effect.addFinalizer(() => {
-        hasLeft = true
-        return Queue.shutdown(queue)
-      })
+      const fiber = yield* Effect.forkScoped(whole)
+      // The run is over, and what had run is stored, before anything after this stream goes on.
+      return Stream.onExit(told, (exit) => Exit.isSuccess(exit) ? Effect.void : Fiber.interrupt(fiber))
     }
-    return Stream.fromQueue(queue)
+    yield* Effect.forkDetach(whole)
+    yield* Effect.addFinalizer(() => {
+      hasLeft = true
+      return Queue.shutdown(queue)
+    })
+    return told
   }))
 
 const resumed = (

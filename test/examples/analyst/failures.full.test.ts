@@ -168,9 +168,9 @@ describe("Ctrl-C", () => {
     const { code, stderr } = await running.ended
     assert.isBelow(performance.now() - began, 5_000)
     assert.strictEqual(code, 130)
-    assert.match(stderr, /^\ninterrupted; the conversation is as it was\n$/)
+    assert.match(stderr, /^\ninterrupted; the conversation keeps what had run\n$/)
     assert.deepStrictEqual(processesWith(sleep), [])
     const next = await run({ cwd }, "--dir", dir, "what did I ask before")
-    assert.strictEqual(answerOf(next.stdout), "You have asked nothing before in this conversation.")
+    assert.strictEqual(answerOf(next.stdout), `Before this you asked:\n- run (${sleep} & ${sleep})`)
   })
 })

@@ -150,7 +150,7 @@ describe("a model that does not answer", () => {
       const cwd = make("second-turn")
       const { code, stderr } = yield* promise(() => run({ cwd, env: settings(peer) }, "--dir", dir, "Well?"))
       assert.strictEqual(code, 1)
-      assert.include(errorOf(stderr), "The conversation keeps the turn before that.")
+      assert.include(errorOf(stderr), "The conversation keeps what had run.")
       assert.deepStrictEqual(
         itemsIn(cwd).map((item) => item.type),
         ["message", "function_call", "function_call_output"]
@@ -184,7 +184,7 @@ describe("a model that does not answer", () => {
       running.child.kill("SIGINT")
       const { code, stderr } = yield* promise(() => running.ended)
       assert.strictEqual(code, 130)
-      assert.strictEqual(stderr, "\ninterrupted; the conversation keeps the turns that were finished\n")
+      assert.strictEqual(stderr, "\ninterrupted; the conversation keeps what had run\n")
       assert.lengthOf(itemsIn(cwd), 3)
     }))
 

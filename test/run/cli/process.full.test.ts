@@ -40,7 +40,7 @@ const inTerminal = (folder: string, args: ReadonlyArray<string>, env: Record<str
 const sleeping = ["run", "--agents", "agents.ts", "--agent", "clerk", "-c", "ada", "call sleep {\"millis\":60000}"]
 
 describe("signals", { timeout: 60_000 }, () => {
-  it("Ctrl-C ends a run with 130, and the conversation keeps nothing of its turn", () =>
+  it("Ctrl-C ends a run with 130, and the conversation keeps the call that had started", () =>
     within(async (folder) => {
       const child = spawn(sleeping, { cwd: folder })
       child.stdin.end()
@@ -48,8 +48,10 @@ describe("signals", { timeout: 60_000 }, () => {
       await until("→ sleep")
       child.kill("SIGINT")
       assert.strictEqual((await ended).code, 130)
-      const { stdout } = await run(["sessions", "list", "--json"], { cwd: folder })
-      assert.deepStrictEqual(JSON.parse(stdout), { conversations: [], hasMore: false })
+      const { stdout } = await run(["sessions", "show", "ada", "--json"], { cwd: folder })
+      const items = JSON.parse(stdout).records.map(({ item }: any) => item)
+      assert.deepStrictEqual(items.map(({ type }: any) => type), ["message", "function_call", "function_call_output"])
+      assert.include(items[2].output, `Tool "sleep" was interrupted before it finished`)
     }))
 
   it("Ctrl-C ends a chat that waits for a line with 130", () =>

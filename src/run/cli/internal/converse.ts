@@ -13,8 +13,8 @@ import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import type { RunResult } from "../../RunResult.ts"
 import type { Failure, OutputClosed } from "./failure.ts"
-import { oneLine, Output, printable } from "./output.ts"
-import { render } from "./render.ts"
+import { Output } from "./output.ts"
+import { render, renderApproval } from "./render.ts"
 
 /** What a run may fail with, apart from what an agent's own effects do. */
 export type ConverseError = ModelError | RunError | SessionError
@@ -37,14 +37,11 @@ type Erased = Agent.Agent<unknown>
 
 const noOne = "--approve none refuses every call that needs an approval"
 
-const decide = Effect.fnUntraced(function*(approval: Approval.Approval, { approve, ask }: Options) {
+const decide = Effect.fnUntraced(function*(approval: Approval.Approval, { approve, ask, isShown }: Options) {
   if (approve === "all") return Approval.approve(approval)
   if (approve === "none" || ask === undefined) return Approval.reject(approval, { reason: noOne })
   const { style, write } = yield* Output
-  yield* write(
-    `${style.yellow("?")} ${oneLine(approval.agent)} wants to call ${style.bold(oneLine(approval.tool))}\n` +
-      `  ${printable(approval.arguments)}\n`
-  )
+  if (!isShown) yield* write(renderApproval(style, approval))
   for (;;) {
     const answer = (yield* ask("  Approve it? [y]es, [n]o, [a]lways in this run: ")).trim().toLowerCase()
     if (answer === "y" || answer === "yes") return Approval.approve(approval)

@@ -1,5 +1,6 @@
 import * as Stream from "effect/Stream"
 import * as Item from "../../../services/Item.ts"
+import type { Approval } from "../../Approval.ts"
 import type { RunEvent } from "../../RunEvent.ts"
 import { oneLine, printable, type Style } from "./output.ts"
 
@@ -28,7 +29,11 @@ const lineOf = (event: RunEvent<unknown>): string | undefined => {
   }
 }
 
-/** The text as it comes, and a line for each tool call, each result and each handoff. */
+/** A call that a person is to decide about, with all of its arguments. */
+export const renderApproval = (style: Style, { agent, arguments: written, tool }: Approval): string =>
+  `${style.yellow("?")} ${oneLine(agent)} wants to call ${style.bold(oneLine(tool))}\n  ${printable(written)}\n`
+
+/** The text as it comes, and a line for each tool call, each result, each handoff and each question to a person. */
 export const render =
   (style: Style) => <E, R>(events: Stream.Stream<RunEvent<unknown>, E, R>): Stream.Stream<string, E, R> =>
     events.pipe(
@@ -40,7 +45,7 @@ export const render =
           case "RefusalDelta":
             return say(printable(event.delta))
           case "ApprovalRequested":
-            return say(start)
+            return say(`${start}${renderApproval(style, event.approval)}`)
           case "Completed":
             return say(start)
           default: {
