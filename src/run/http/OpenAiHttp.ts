@@ -60,6 +60,7 @@ import type { ModelProvider } from "../../services/ModelProvider.ts"
 import type { Session } from "../../services/Session.ts"
 import type * as Agent from "../Agent.ts"
 import type { RequirementsOf } from "./internal/exchange.ts"
+import * as Guard from "./internal/guard.ts"
 import * as Keys from "./internal/openAiKeys.ts"
 import * as internal from "./internal/openAiRoutes.ts"
 import * as runs from "./internal/openAiRuns.ts"
@@ -130,6 +131,10 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
    * @default false
    */
   readonly showToolCalls?: boolean | undefined
+  /** See `RunHttp.Options`. With `keys` the default is `"any"`: a foreign page has none. */
+  readonly hosts?: "any" | ReadonlyArray<string> | undefined
+  /** Origins of web pages that may use the routes (CORS). See `RunHttp.Options`. */
+  readonly origins?: ReadonlyArray<string> | undefined
   /** @default 1 MiB */
   readonly maxBodyBytes?: number | undefined
   /**
@@ -141,7 +146,7 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   /**
    * Runs of one key or tenant that go on at the same time; one more is refused with 429.
    *
-   * @default maxRuns
+   * @default as many as are left for others
    */
   readonly maxRunsPerKey?: number | undefined
   /**
@@ -151,6 +156,12 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
    * @default 1000
    */
   readonly maxSubscribers?: number | undefined
+  /**
+   * Clients of one key or tenant that listen to streams at the same time; one more is refused with 429.
+   *
+   * @default as many as are left for others
+   */
+  readonly maxSubscribersPerKey?: number | undefined
   /**
    * How long a run may take, what it waits for a client that does not read included; then it is interrupted and fails
    * with 504.
@@ -228,7 +239,8 @@ const keysOf = Effect.fnUntraced(function*(keys: Options<{}, any, any, any>["key
   if (typeof keys === "function") {
     return { of: (request: Request) => Effect.mapError(keys(request), refusalOf), areOwners: true }
   }
-  return { of: yield* Keys.make(keys), areOwners: false }
+  const numbered = keys.map((secret, index) => ({ owner: `key ${index}`, secret }))
+  return { of: yield* Keys.make(numbered), areOwners: false }
 })
 
 const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string, Agent.Any>>, any, any, any>) {
@@ -236,13 +248,13 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
   const prefix = (options.prefix ?? "/v1").replace(/\/+$/, "")
   const started = yield* runs.make({
     maxRuns,
-    maxRunsPerTenant: options.maxRunsPerKey ?? maxRuns,
+    maxRunsPerTenant: options.maxRunsPerKey,
     timeout: Duration.fromInputUnsafe(options.timeout ?? "10 minutes"),
     drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds"),
     onDisconnect: options.onDisconnect ?? "interrupt",
     holdFor: "2 seconds"
   })
-  const { routes, silence, subscribers } = yield* internal.make({
+  const { rest, routes, silence, subscribers } = yield* internal.make({
     agents: options.agents,
     acceptItems: options.acceptItems ?? "messages",
     instructions: options.instructions ?? "refuse",
@@ -252,6 +264,8 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
     showToolCalls: options.showToolCalls ?? false,
     maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
     maxSubscribers: options.maxSubscribers ?? 1000,
+    maxSubscribersPerKey: options.maxSubscribersPerKey,
+    guard: yield* Guard.make(options, options.keys !== undefined),
     heartbeat: Duration.fromInputUnsafe(options.heartbeat ?? "15 seconds"),
     keys: yield* keysOf(options.keys),
     tenants: tenants === undefined ? undefined : {
@@ -260,7 +274,8 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
     }
   }, started)
   const router = yield* HttpRouter.HttpRouter
-  yield* (prefix === "" ? router : router.prefixed(prefix)).addAll(routes)
+  // Without a prefix every address would be one of these.
+  yield* prefix === "" ? router.addAll(routes) : router.prefixed(prefix).addAll([...routes, rest])
   // What was written last has to reach its client, unless that client does not read.
   const drain = Effect.andThen(started.drain, Effect.asVoid(Effect.timeoutOption(silence, "2 seconds")))
   // Finalizers run last first: before the one that would interrupt all runs at once.

@@ -50,6 +50,7 @@ import type { ModelProvider } from "../../services/ModelProvider.ts"
 import type { Session } from "../../services/Session.ts"
 import type * as Agent from "../Agent.ts"
 import type { RequirementsOf } from "./internal/exchange.ts"
+import * as Guard from "./internal/guard.ts"
 import { refusalOf } from "./internal/problem.ts"
 import * as internal from "./internal/routes.ts"
 import * as runs from "./internal/runs.ts"
@@ -118,12 +119,29 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   readonly prefix?: `/${string}` | undefined
   readonly tenants?: Tenants<Provided, E, R> | undefined
   /**
-   * Which items a client may send: messages with the role `user`, or any (then a client can speak as developer and
-   * make up what tools have answered).
+   * Which items a client may send: messages of the role `user`, with text, images, files and audio, of which only role
+   * and content are kept. Or any: then a client can speak as developer and make up tool outputs.
    *
    * @default "user"
    */
   readonly acceptItems?: "user" | "any" | undefined
+  /**
+   * Names of this server besides `localhost` and its addresses. A request whose `Host` is another name, or that a page
+   * of another origin sends (`Origin`, `Sec-Fetch-Site`), is refused with 403, so that no web page reaches a local
+   * server by DNS rebinding. A proxy or a tunnel that keeps the `Host` of its clients is named here. `"any"`: no request
+   * is judged by these headers.
+   *
+   * @default [] for a server on a loopback address (or, in a server that this Layer does not see, for clients on this
+   *   machine), "any" for other servers
+   */
+  readonly hosts?: "any" | ReadonlyArray<string> | undefined
+  /**
+   * Origins of web pages that may use the routes, such as `https://app.example.com`, with credentials. They get CORS
+   * headers and answers to preflight requests. Without `"any"` as `hosts`, pages of all other origins are refused.
+   *
+   * @default []
+   */
+  readonly origins?: ReadonlyArray<string> | undefined
   /** @default 1 MiB */
   readonly maxBodyBytes?: number | undefined
   /**
@@ -135,7 +153,7 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   /**
    * Runs of one tenant that go on at the same time; one more is refused with 429.
    *
-   * @default maxRuns
+   * @default as many as are left for others
    */
   readonly maxRunsPerTenant?: number | undefined
   /**
@@ -148,7 +166,7 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   /**
    * Runs of one tenant that wait for decisions; one more fails with 429.
    *
-   * @default maxWaitingRuns
+   * @default as many as are left for others
    */
   readonly maxWaitingRunsPerTenant?: number | undefined
   /**
@@ -165,11 +183,17 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
    */
   readonly retainFor?: Duration.Input | undefined
   /**
-   * Finished runs that are kept at most; the oldest go first.
+   * Finished runs that are kept at most. The oldest ones of the tenant with the most go first.
    *
    * @default 1000
    */
   readonly maxRetainedRuns?: number | undefined
+  /**
+   * Finished runs of one tenant that are kept at most; its oldest ones go first.
+   *
+   * @default maxRetainedRuns
+   */
+  readonly maxRetainedRunsPerTenant?: number | undefined
   /**
    * Events of a run that are kept, the latest ones. To go on from an event that is no longer kept is refused with 410;
    * a client that falls behind by more gets the event `Lost` and the end of its stream. A run never waits for clients.
@@ -189,6 +213,12 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
    * @default 1000
    */
   readonly maxSubscribers?: number | undefined
+  /**
+   * Clients of one tenant that listen at the same time; one more is refused with 429.
+   *
+   * @default as many as are left for others
+   */
+  readonly maxSubscribersPerTenant?: number | undefined
   /**
    * A comment is sent where no event was for so long, so that proxies leave the connection open.
    *
@@ -278,11 +308,12 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
   const prefix = (options.prefix ?? "/").replace(/\/+$/, "")
   const started = yield* runs.make({
     maxRuns,
-    maxRunsPerTenant: options.maxRunsPerTenant ?? maxRuns,
+    maxRunsPerTenant: options.maxRunsPerTenant,
     maxWaitingRuns,
-    maxWaitingRunsPerTenant: options.maxWaitingRunsPerTenant ?? maxWaitingRuns,
+    maxWaitingRunsPerTenant: options.maxWaitingRunsPerTenant,
     waitFor: Duration.fromInputUnsafe(options.waitFor ?? "1 hour"),
     maxRetainedRuns: options.maxRetainedRuns ?? 1000,
+    maxRetainedRunsPerTenant: options.maxRetainedRunsPerTenant,
     retainFor: Duration.fromInputUnsafe(options.retainFor ?? "5 minutes"),
     drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds"),
     events: {
@@ -296,6 +327,8 @@ const make = Effect.fnUntraced(function*(options: Options<Readonly<Record<string
     acceptItems: options.acceptItems ?? "user",
     maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
     maxSubscribers: options.maxSubscribers ?? 1000,
+    maxSubscribersPerTenant: options.maxSubscribersPerTenant,
+    guard: yield* Guard.make(options),
     maxPageSize: options.maxPageSize ?? 200,
     maxWait: Duration.fromInputUnsafe(options.maxWait ?? "60 seconds"),
     heartbeat: Duration.fromInputUnsafe(options.heartbeat ?? "15 seconds"),

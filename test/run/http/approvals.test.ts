@@ -552,7 +552,9 @@ describe("RunHttp, with approvals,", () => {
       const overloaded = new ModelError.Overloaded({ description: "down" })
       const { client, ran } = yield* served({ script: [payFive[0]!, ModelScripted.fail(overloaded)] })
       const run = yield* waiting(client)
-      yield* assertProblem(yield* approveAll(client, run), 503, "model-overloaded")
+      // What the POST is answered must not be sent again: the tool has run.
+      const { reason } = yield* assertProblem(yield* approveAll(client, run), 400, "failed-after-tools")
+      assert.strictEqual(reason, "model-overloaded")
       assert.strictEqual((yield* statusOf(client, run)).status, "failed")
       const told = names(yield* eventsNow(client, run))
       assert.deepStrictEqual([told.includes("Decided"), told.at(-1)], [true, "Failed"])

@@ -34,11 +34,27 @@ export const serve = Command.make(
       Flag.withDefault(false),
       Flag.withDescription("Serve without keys to whoever reaches an address that is not this machine's own")
     ),
+    cors: Flag.String("cors").pipe(
+      Flag.atLeast(0),
+      Flag.withMetavar("ORIGIN"),
+      Flag.withDescription(
+        "An origin of web pages that may use the server, such as https://app.example.com; repeatable"
+      )
+    ),
+    allowHost: Flag.String("allow-host").pipe(
+      Flag.atLeast(0),
+      Flag.withMetavar("NAME"),
+      Flag.withDescription(
+        "Without keys: another name of this server, as clients of a proxy or a tunnel use it; repeatable"
+      )
+    ),
     maxRuns: positive("max-runs", 100, "Runs at the same time, of each API; one more gets 503"),
     maxRunsPerKey: Flag.Int("max-runs-per-key").pipe(
       Flag.filter((n) => n > 0, () => "a number above 0"),
       Flag.optional,
-      Flag.withDescription("Runs of one name at the same time; one more gets 429. Default: as --max-runs")
+      Flag.withDescription(
+        "Runs of one name at the same time; one more gets 429. Default: as many as are left for others"
+      )
     ),
     maxBody: positive("max-body", 1_048_576, "Bytes of a request's body"),
     timeout: positive("timeout", 600, "Seconds that a run of /v1 may take"),
@@ -54,6 +70,7 @@ export const serve = Command.make(
   Command.withDescription(
     "Serves agents over HTTP: runs with events and approvals (/runs), and the API of OpenAI (/v1). SIGTERM refuses new " +
       `runs, lets those that go on finish within --drain, and ends with 0. ${flags.keysVariable}: keys, KEY or NAME=KEY, between ` +
-      "commas; keys with a name have conversations of their own."
+      "commas; keys with a name have conversations of their own, and keys without one share theirs. Without keys, requests " +
+      "of web pages (but those of --cors) and for other hosts are refused."
   )
 )

@@ -18,7 +18,10 @@ import type { ModelProvider } from "../../../services/ModelProvider.ts"
 import * as Session from "../../../services/Session.ts"
 import type * as Agent from "../../Agent.ts"
 import * as Health from "../../extensions/Health.ts"
+import { makeRoutes, reserved } from "../../http/internal/exchange.ts"
+import * as Guard from "../../http/internal/guard.ts"
 import * as Keys from "../../http/internal/openAiKeys.ts"
+import { respond } from "../../http/internal/problem.ts"
 import * as OpenAiHttp from "../../http/OpenAiHttp.ts"
 import * as RunHttp from "../../http/RunHttp.ts"
 import * as agentsOf from "./agents.ts"
@@ -28,18 +31,21 @@ import * as flags from "./flags.ts"
 import { count, oneLine, Output } from "./output.ts"
 import * as stack from "./stack.ts"
 
-interface Key {
-  /** Whose it is; keys without a name are the server's own. */
-  readonly owner: string | undefined
-  readonly secret: Redacted.Redacted
-}
+/** The name of the owner; keys without a name have one owner together. */
+type Key = Keys.Key<string | undefined>
 
-/** `key` or `name=key`, one a line or between commas. What a key is made of is told to nobody. */
+/** Where the conversations of keys without a name are beside those of names, all of which begin with a letter. */
+const unnamed = "_"
+
+/**
+ * `key` or `name=key`, one a line or between commas. A key may end with `=`, as base64 does. No message holds any part of a
+ * key.
+ */
 const parseKeys = (text: string, from: string) =>
   Effect.forEach(
     text.split(/[\n,]/).map((line) => line.trim()).filter((line) => line !== "" && !line.startsWith("#")),
     (line, index) => {
-      const at = /^([A-Za-z][\w.-]*)=(.*)$/.exec(line)
+      const at = /^([A-Za-z][\w.-]*)=([^=].*)$/.exec(line)
       const [owner, secret] = at === null ? [undefined, line] : [at[1]!, at[2]!]
       const which = `Key ${index + 1} of ${from}`
       if (secret.length < 16 || /\s/.test(secret)) {
@@ -48,11 +54,17 @@ const parseKeys = (text: string, from: string) =>
           "Make one with: openssl rand -hex 32"
         ))
       }
+      if (owner?.toLowerCase() === reservedOwner) {
+        return Effect.fail(failed(`${which}: the server keeps the name "${owner}" for itself`, "Choose another name"))
+      }
       const refused = owner === undefined ? undefined : refuseTenant(owner)
       if (refused !== undefined) return Effect.fail(failed(`${which}: ${refused.message}`))
       return Effect.succeed<Key>({ owner, secret: Redacted.make(secret) })
     }
   )
+
+/** The first part of the ids that no client may name. */
+const reservedOwner = reserved.slice(0, -1)
 
 const keysOf = Effect.fnUntraced(function*(file: Option.Option<string>) {
   const fs = yield* FileSystem.FileSystem
@@ -67,37 +79,41 @@ const keysOf = Effect.fnUntraced(function*(file: Option.Option<string>) {
   return [...fromVariable, ...(yield* parseKeys(text, `"${file.value}"`))]
 })
 
-const isLoopback = (host: string) => host === "localhost" || host === "::1" || host.startsWith("127.")
+/** One key cannot have two owners. */
+const refuseTwins = (keys: ReadonlyArray<Key>) => {
+  const owners = new Map<string, string | undefined>()
+  for (const { owner, secret } of keys) {
+    const text = Redacted.value(secret)
+    if (owners.has(text) && owners.get(text) !== owner) {
+      return failed(
+        `The same key has two owners: ${owner ?? "no name"} and ${owners.get(text) ?? "no name"}`,
+        "Make another key with: openssl rand -hex 32"
+      )
+    }
+    owners.set(text, owner)
+  }
+  return undefined
+}
 
 /** What a served run is given; known when its module is loaded, and not to the compiler. */
 type Provided = ModelProvider | Session.Session
 
-/** Each key is somebody's, and who has a name has conversations of their own. */
+/** Each owner has conversations of their own. Where no key has a name, they are those of the command. */
 const tenantsOf = Effect.fnUntraced(function*(keys: ReadonlyArray<Key>, services: Context.Context<Provided>) {
-  const check = yield* Keys.make(keys.map(({ secret }) => secret))
+  const check = yield* Keys.make(keys)
   const session = Context.get(services, Session.Session)
-  const contexts = new Map(
-    keys.map(({ owner }) => [
-      owner ?? "",
-      owner === undefined
-        ? services
-        : Context.add(services, Session.Session, prefixedSession(session, owner))
-    ])
-  )
+  const owners = new Set(keys.map(({ owner }) => owner ?? unnamed))
+  const isShared = owners.size === 1 && owners.has(unnamed)
   const tenants: RunHttp.Tenants<Provided, never, never> = {
     of: (request) =>
-      Effect.matchEffect(check(request as Parameters<typeof check>[0]), {
-        onFailure: () =>
-          Effect.fail(
-            new RunHttp.RequestRefused({
-              status: 401,
-              detail: "The key is missing or wrong. Send it as Authorization: Bearer <key>.",
-              challenge: "Bearer"
-            })
-          ),
-        onSuccess: (name) => Effect.succeed(keys[Number(name.slice("key ".length))]?.owner ?? "")
-      }),
-    services: (tenant) => Effect.succeed(contexts.get(tenant) ?? services)
+      check(request).pipe(
+        Effect.map((owner) => owner ?? unnamed),
+        Effect.mapError(({ problem }) =>
+          new RunHttp.RequestRefused({ status: 401, detail: problem.detail, challenge: "Bearer" })
+        )
+      ),
+    services: (owner) =>
+      Effect.succeed(isShared ? services : Context.add(services, Session.Session, prefixedSession(session, owner)))
   }
   return tenants
 })
@@ -108,6 +124,8 @@ export interface Options {
   readonly port: number
   readonly keysFile: Option.Option<string>
   readonly open: boolean
+  readonly cors: ReadonlyArray<string>
+  readonly allowHost: ReadonlyArray<string>
   readonly maxRuns: number
   readonly maxRunsPerKey: Option.Option<number>
   readonly maxBody: number
@@ -120,7 +138,20 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
   const isJson = yield* flags.Json
   const output = yield* Output
   const keys = yield* keysOf(options.keysFile)
-  if (keys.length === 0 && !isLoopback(options.host) && !options.open) {
+  const twins = refuseTwins(keys)
+  if (twins !== undefined) return yield* twins
+  const notAnOrigin = options.cors.find((origin) => Guard.originOf(origin) === undefined)
+  if (notAnOrigin !== undefined) {
+    return yield* misused(
+      `"${oneLine(notAnOrigin)}" is not an origin`,
+      "Name scheme, host and port only: --cors https://app.example.com"
+    )
+  }
+  const notAHost = options.allowHost.find((name) => Guard.hostnameOf(name) === undefined)
+  if (notAHost !== undefined) {
+    return yield* misused(`"${oneLine(notAHost)}" is not a host name`, "Name it alone: --allow-host agents.example.com")
+  }
+  if (keys.length === 0 && !Guard.isLoopback(options.host) && !options.open) {
     return yield* misused(
       `Without keys everybody who reaches ${options.host} could use the agents`,
       `Set ${flags.keysVariable} or --keys-file FILE; or say that this is wanted: --open`
@@ -135,7 +166,13 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
   const check = yield* Effect.cachedWithTTL(Health.make(services.registry).check, "1 second")
   const drainTimeout = Duration.seconds(options.drain)
   const erased = agents.agents as Readonly<Record<string, Agent.Agent<unknown>>>
-  const limits = { maxRuns: options.maxRuns, maxBodyBytes: options.maxBody, drainTimeout }
+  // A page of another origin has no key, and without keys the server would answer it.
+  const named = Guard.hostnameOf(options.host)
+  const guarded = {
+    origins: options.cors,
+    hosts: keys.length > 0 ? "any" as const : [...(named === undefined ? [] : [named]), ...options.allowHost]
+  }
+  const limits = { maxRuns: options.maxRuns, maxBodyBytes: options.maxBody, drainTimeout, ...guarded }
   const perKey = Option.getOrUndefined(options.maxRunsPerKey)
 
   const routes = Layer.mergeAll(
@@ -148,13 +185,13 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
       timeout: Duration.seconds(options.timeout)
     }),
     // Says how the services are, and nothing of what they are.
-    HttpRouter.add(
-      "GET",
-      "/health",
-      Effect.flatMap(
-        check,
-        ({ status }) => HttpServerResponse.json({ status }, { status: status === "down" ? 503 : 200 })
-      )
+    HttpRouter.use((router) =>
+      Effect.gen(function*() {
+        const { routesOf } = yield* makeRoutes(respond, yield* Guard.make(guarded))
+        const health = Effect.map(check, ({ status }) =>
+          HttpServerResponse.jsonUnsafe({ status }, { status: status === "down" ? 503 : 200 }))
+        yield* router.addAll(routesOf([["GET", "/health", health]]))
+      })
     )
   )
   const server = NodeHttpServer.layer(() => createServer({ keepAliveTimeout: 5000 }), {
@@ -185,6 +222,7 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
       `model:   ${oneLine(services.model, 200)}`,
       `session: ${oneLine(services.session, 200)}`,
       `keys:    ${keys.length === 0 ? "none, everybody who reaches it may use it" : count(keys.length, "key")}`,
+      ...(options.cors.length === 0 ? [] : [`origins: ${options.cors.map((origin) => oneLine(origin)).join(", ")}`]),
       "routes:  /runs, /conversations, /v1/responses, /v1/chat/completions, /v1/models, /health"
     ].join("\n"))
   }

@@ -7,13 +7,15 @@ import * as Effect from "effect/Effect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import type * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { Item } from "../../../services/Item.ts"
 import type { SessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
-import { type Problem, problem, problemOf, type Refusal, refuse } from "./problem.ts"
+import type * as Guard from "./guard.ts"
+import { type Problem, problem, problemOf, Refusal, refuse } from "./problem.ts"
+import { reasonOf } from "./reason.ts"
+import * as Shares from "./shares.ts"
 
 export interface Incoming {
   readonly method: string
@@ -34,7 +36,8 @@ export interface Tenancy {
 /** Conversations that programs and clients do not name: what the routes and resumed runs keep for themselves. */
 export const reserved = "agent-layers/"
 
-export const isUserMessage = (item: Item): boolean => "role" in item && item["role"] === "user"
+/** Whether no client may name a conversation so. A URL with `.` or `..` in it means another one. */
+export const isReserved = (id: string): boolean => id.startsWith(reserved) || id === "." || id === ".."
 
 export const noStore = { "cache-control": "no-store" }
 
@@ -95,7 +98,7 @@ export const stackOf = (
   tenants === undefined || tenant === undefined
     ? Effect.succeed(Context.empty() as Context.Context<any>)
     : tenants.services(tenant).pipe(
-      Effect.tapError((error) => Effect.logError("The services of a tenant cannot be built", error)),
+      Effect.tapError((error) => Effect.logError(`The services of a tenant cannot be built: ${reasonOf(error)}`)),
       Effect.mapError(() =>
         refuse(503, "tenant-unavailable", "What this needs is not available for now. Try again.", 5)
       )
@@ -106,22 +109,30 @@ type Respond = (
   headers?: Readonly<Record<string, string>>
 ) => HttpServerResponse.HttpServerResponse
 
+export type Method = "GET" | "POST" | "DELETE"
+
+export type Row = readonly [
+  method: Method,
+  path: HttpRouter.PathInput,
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal | SessionError, any>
+]
+
+const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"] as const
+
 /**
- * Makes routes on the services that are here now; a request keeps its own Scope and span. What they fail or die with is
- * told as `respond` has it, and logged where it is the server's affair.
+ * Makes routes with the services of this Effect; a request keeps its own Scope and span. `respond` makes the answer to
+ * what a handler fails or dies with, and the log gets what is the server's affair. Each path answers preflight requests, and
+ * refuses other methods with 405.
  */
-export const makeRoute = (respond: Respond) =>
-  Effect.map(Effect.context<any>(), (context) => {
+export const makeRoutes = (respond: Respond, guard: Guard.Guard) =>
+  Effect.map(Effect.context<never>(), (context) => {
     const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<any>)
-    const route = <R>(
-      method: "GET" | "POST" | "DELETE",
-      path: HttpRouter.PathInput,
-      handler: Effect.Effect<HttpServerResponse.HttpServerResponse, Refusal | SessionError, R>
-    ) => {
+
+    const answering = (handler: Row[2]): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
       const answered = handler.pipe(
         Effect.tapError((error) =>
           error._tag === "SessionError" && problemOf(error).status >= 500
-            ? Effect.logError("A conversation cannot be read", error)
+            ? Effect.logError(`A conversation cannot be read: ${reasonOf(error)}`)
             : Effect.void
         ),
         Effect.catch((error) =>
@@ -129,44 +140,78 @@ export const makeRoute = (respond: Respond) =>
         ),
         Effect.catchCauseIf((cause) => !Cause.hasInterruptsOnly(cause), (cause) =>
           Effect.as(
-            Effect.logError("A request could not be answered", cause),
+            Effect.logError(`A request could not be answered: ${reasonOf(Cause.squash(cause))}`),
             respond(problem(500, "internal", "The server could not answer."))
-          )),
-        Effect.provideContext(services)
+          ))
       )
-      return HttpRouter.route(method, path, answered as Effect.Effect<HttpServerResponse.HttpServerResponse>)
+      return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        const refusal = guard.refusal(request)
+        // The page that is refused is told nothing, not even by CORS.
+        return refusal === undefined
+          ? Effect.map(answered, HttpServerResponse.setHeaders(guard.headers(request)))
+          : Effect.succeed(respond(refusal.problem, { vary: "Origin" }))
+      }).pipe(Effect.provideContext(services)) as Effect.Effect<HttpServerResponse.HttpServerResponse>
     }
-    return { route, services }
+
+    const routeOf = (method: Method | "*" | (typeof methods)[number], path: HttpRouter.PathInput, handler: Row[2]) =>
+      // The router takes every method that a server can receive.
+      HttpRouter.route(method as "*", path, answering(handler))
+
+    const others = (path: HttpRouter.PathInput, own: ReadonlyArray<Method>) => {
+      const allow = [...own, ...(own.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ")
+      const notAllowed = new Refusal({
+        problem: problem(405, "method-not-allowed", `This address takes ${own.join(" or ")}.`),
+        headers: { allow }
+      })
+      const preflight = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        const headers = guard.preflight(request, own)
+        return headers === undefined ? notAllowed : Effect.succeed(HttpServerResponse.empty({ status: 204, headers }))
+      })
+      return methods
+        .filter((method) => !own.includes(method as Method) && (method !== "HEAD" || !own.includes("GET")))
+        .map((method) => routeOf(method, path, method === "OPTIONS" ? preflight : notAllowed))
+    }
+
+    const routesOf = (rows: ReadonlyArray<Row>) => {
+      const paths = new Map<HttpRouter.PathInput, Array<Method>>()
+      for (const [method, path] of rows) paths.set(path, [...paths.get(path) ?? [], method])
+      return [
+        ...rows.map((row) => routeOf(...row)),
+        ...Array.from(paths, ([path, own]) => others(path, own)).flat()
+      ]
+    }
+
+    return { routesOf, routeOf, services }
   })
 
+const crowded = {
+  all: refuse(503, "too-many-subscribers", "As many clients are listening as this server takes. Try later.", 1),
+  share: refuse(429, "too-many-subscribers", "As many of your clients are listening as may do so. Try later.", 1)
+}
+
 /** Clients that listen, each for as long as its request's scope. */
-export const makeAudience = (maxSubscribers: number) => {
-  let subscribers = 0
+export const makeAudience = (total: number, perTenant: number | undefined) => {
+  const shares = Shares.make(total, perTenant)
   let unheard: Deferred.Deferred<void> | undefined
   return {
-    count: () => subscribers,
-    join: Effect.acquireRelease(
-      Effect.suspend(() => {
-        if (subscribers >= maxSubscribers) {
-          return refuse(
-            503,
-            "too-many-subscribers",
-            "As many clients are listening as this server takes. Try later.",
-            1
-          )
-        }
-        subscribers++
-        return Effect.void
-      }),
-      () =>
-        Effect.sync(() => {
-          subscribers--
-          if (subscribers === 0 && unheard !== undefined) Deferred.doneUnsafe(unheard, Effect.void)
-        })
-    ),
+    count: shares.size,
+    join: (tenant: string | undefined) =>
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          const lack = shares.lack(tenant)
+          if (lack !== undefined) return crowded[lack]
+          shares.count(tenant, 1)
+          return Effect.void
+        }),
+        () =>
+          Effect.sync(() => {
+            shares.count(tenant, -1)
+            if (shares.size() === 0 && unheard !== undefined) Deferred.doneUnsafe(unheard, Effect.void)
+          })
+      ),
     /** Waits until nobody listens. */
     silence: Effect.suspend(() => {
-      if (subscribers === 0) return Effect.void
+      if (shares.size() === 0) return Effect.void
       unheard = Deferred.makeUnsafe()
       return Deferred.await(unheard)
     })

@@ -10,7 +10,6 @@ export interface Expiring<A> {
   readonly delete: (member: A) => void
   /** In the order in which they came. */
   readonly members: () => ReadonlyArray<A>
-  readonly oldest: () => A | undefined
   readonly size: () => number
 }
 
@@ -46,7 +45,6 @@ export const make = Effect.fnUntraced(function*<A>(
       until.delete(member)
     },
     members: () => Array.from(until.keys()),
-    oldest: () => until.keys().next().value,
     size: () => until.size
   }
   return expiring

@@ -10,6 +10,8 @@ export interface OpenAiError {
   readonly code: string
   /** The field of the request that is to blame. */
   readonly param: string | null
+  /** With the code `failed_after_tools`: the code of what failed. */
+  readonly reason?: string
 }
 
 /** `param` names the field of the body that is to blame. */
@@ -23,20 +25,30 @@ const codes: Readonly<Record<number, string>> = { 401: "invalid_api_key", 429: "
 /** What the API has a word of its own for. */
 const words: Readonly<Record<string, string>> = { "content-filtered": "content_filter" }
 
+const codeOf = (code: string): string => words[code] ?? code.replaceAll("-", "_")
+
 export const errorOf = (told: Problem): OpenAiError => ({
   message: told.detail,
   type: types[told.status] ?? (told.status < 500 ? "invalid_request_error" : "server_error"),
-  code: codes[told.status] ?? words[told.code] ?? told.code.replaceAll("-", "_"),
-  param: told.param ?? null
+  code: codes[told.status] ?? codeOf(told.code),
+  param: told.param ?? null,
+  ...(told.reason === undefined ? undefined : { reason: codeOf(told.reason) })
 })
 
-/** Nothing has happened yet, so that a client may ask again by itself. After all else tools may have run. */
-const untouched: ReadonlySet<string> = new Set([
+/** What a client may send again by itself, as nothing that it would repeat has happened. */
+const repeatable: ReadonlySet<string> = new Set([
   "too-many-runs",
   "too-many-subscribers",
   "stopping",
+  "stopped",
   "tenant-unavailable",
-  "conversation-busy"
+  "conversation-busy",
+  "version-conflict",
+  "session-unavailable",
+  "model-rate-limited",
+  "model-overloaded",
+  "model-timeout",
+  "model-unreachable"
 ])
 
 export const respond = (
@@ -47,7 +59,7 @@ export const respond = (
     status: told.status,
     headers: {
       ...noStore,
-      "x-should-retry": String(untouched.has(told.code)),
+      "x-should-retry": String(repeatable.has(told.code) && told.isStored !== true),
       ...(told.retryAfter === undefined ? undefined : { "retry-after": String(told.retryAfter) }),
       ...headers
     }

@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
-import { type ContentPart, isItem, isMessage, isReasoning, type Item, type Message } from "../../../services/Item.ts"
+import { type ContentPart, isItem, type Item, type Message, text as textOf } from "../../../services/Item.ts"
 import type { ModelSettings } from "../../../services/ModelProvider.ts"
 import type * as Agent from "../../Agent.ts"
 import { agentsOf } from "../../internal/agents.ts"
-import { isUserMessage, reserved } from "./exchange.ts"
+import * as ClientItem from "./clientItem.ts"
+import { isReserved } from "./exchange.ts"
 import { refuseParam } from "./openAiError.ts"
 import { type Refusal, refuse } from "./problem.ts"
 
@@ -29,10 +29,10 @@ export interface Order {
   readonly settings: ModelSettings | undefined
   readonly stream: boolean
   readonly metadata: Readonly<Record<string, string>>
-  readonly user: string | undefined
 }
 
 export interface ResponseOrder extends Order {
+  readonly user: string | undefined
   readonly previousResponseId: string | undefined
   readonly conversationId: string | undefined
   readonly store: boolean
@@ -48,6 +48,8 @@ const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optional(Schema
 
 const Text = Schema.String
 
+const anything = Schema.optional(Schema.Unknown)
+
 const common = {
   model: Text.check(Schema.isMinLength(1)),
   stream: maybe(Schema.Boolean),
@@ -56,35 +58,49 @@ const common = {
       Schema.makeFilter((metadata) => Object.keys(metadata).length <= 16 || "at most 16 fields")
     )
   ),
-  user: maybe(Text),
-  tools: maybe(Schema.Array(Schema.Unknown)),
-  tool_choice: maybe(Schema.Unknown),
-  temperature: maybe(Schema.Finite),
-  top_p: maybe(Schema.Finite),
-  parallel_tool_calls: maybe(Schema.Boolean)
+  tools: anything,
+  tool_choice: anything
 }
-
-const Effort = Schema.Literals(["none", "minimal", "low", "medium", "high", "xhigh", "max"])
-
-const Verbosity = Schema.Literals(["low", "medium", "high"])
-
-const tokens = Schema.Int.check(Schema.isGreaterThan(0))
 
 const Id = Text.check(Schema.isMinLength(1), Schema.isMaxLength(512))
 
 const ResponseBody = Schema.Struct({
   ...common,
   input: maybe(Schema.Union([Text, Schema.Array(Schema.Unknown)])),
-  instructions: maybe(Text),
+  instructions: anything,
   previous_response_id: maybe(Id),
   conversation: maybe(Schema.Union([Id, Schema.Struct({ id: Id })])),
   store: maybe(Schema.Boolean),
   background: maybe(Schema.Boolean),
-  prompt: maybe(Schema.Unknown),
-  text: maybe(Schema.Struct({
-    format: maybe(Schema.Struct({ type: Text })),
-    verbosity: maybe(Verbosity)
-  })),
+  prompt: anything,
+  user: maybe(Text)
+})
+
+const CompletionBody = Schema.Struct({
+  ...common,
+  messages: Schema.Array(Schema.Record(Text, Schema.Unknown)).check(Schema.isMinLength(1)),
+  n: maybe(Schema.Int),
+  functions: anything,
+  modalities: maybe(Schema.Array(Text)),
+  logprobs: maybe(Schema.Boolean)
+})
+
+// Read only where a setting applies: a parameter that is ignored is not validated.
+const Effort = Schema.Literals(["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+
+const Verbosity = Schema.Literals(["low", "medium", "high"])
+
+const tokens = Schema.Int.check(Schema.isGreaterThan(0))
+
+const commonSettings = {
+  temperature: maybe(Schema.Finite),
+  top_p: maybe(Schema.Finite),
+  parallel_tool_calls: maybe(Schema.Boolean)
+}
+
+const ResponseSettings = Schema.Struct({
+  ...commonSettings,
+  text: maybe(Schema.Struct({ verbosity: maybe(Verbosity) })),
   reasoning: maybe(Schema.Struct({
     effort: maybe(Effort),
     summary: maybe(Schema.Literals(["auto", "concise", "detailed"]))
@@ -92,51 +108,46 @@ const ResponseBody = Schema.Struct({
   max_output_tokens: maybe(tokens)
 })
 
-const CompletionBody = Schema.Struct({
-  ...common,
-  messages: Schema.Array(Schema.Record(Text, Schema.Unknown)).check(Schema.isMinLength(1)),
-  n: maybe(Schema.Int),
-  stream_options: maybe(Schema.Struct({ include_usage: maybe(Schema.Boolean) })),
-  functions: maybe(Schema.Array(Schema.Unknown)),
-  response_format: maybe(Schema.Struct({ type: Text })),
-  modalities: maybe(Schema.Array(Text)),
-  logprobs: maybe(Schema.Boolean),
+const CompletionSettings = Schema.Struct({
+  ...commonSettings,
   max_tokens: maybe(tokens),
   max_completion_tokens: maybe(tokens),
   reasoning_effort: maybe(Effort),
   verbosity: maybe(Verbosity)
 })
 
-const standard = SchemaIssue.makeFormatterStandardSchemaV1()
+const Format = maybe(Schema.Struct({ type: Text }))
 
-const pathOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>): string =>
-  path.reduce<string>((text, segment) => {
-    const key = typeof segment === "object" ? segment.key : segment
-    return typeof key === "number" ? `${text}[${key}]` : text === "" ? String(key) : `${text}.${String(key)}`
-  }, "")
+const ResponseFormat = Schema.Struct({ text: maybe(Schema.Struct({ format: Format })) })
 
-const parse = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+const CompletionFormat = Schema.Struct({ response_format: Format })
 
-const bodyOf = <A>(schema: Schema.Codec<A, unknown>) => {
+const StreamOptions = Schema.Struct({ stream_options: maybe(Schema.Struct({ include_usage: maybe(Schema.Boolean) })) })
+
+const decodeJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
+
+const parse = (text: string): Effect.Effect<unknown, Refusal> =>
+  Effect.mapError(decodeJson(text), () => refuse(400, "invalid-json", "The body is not JSON."))
+
+const invalid = (param: string): Refusal =>
+  refuseParam(param, "invalid-value", `The field ${param} is missing or not of the right form.`)
+
+const readerOf = <A>(schema: Schema.Codec<A, unknown>) => {
   const decode = Schema.decodeUnknownEffect(schema)
-  return (text: string): Effect.Effect<A, Refusal> =>
-    parse(text).pipe(
-      Effect.mapError(() => refuse(400, "invalid-json", "The body is not JSON.")),
-      Effect.flatMap((json) =>
-        Effect.mapError(decode(json), ({ issue }) => {
-          const [first] = standard(issue).issues
-          const param = pathOf(first?.path ?? [])
-          return param === ""
-            ? refuse(400, "invalid-body", "The body is not a JSON object.")
-            : refuseParam(param, "invalid-value", `The field ${param} is missing or not of the right form.`)
-        })
-      )
-    )
+  return (json: unknown): Effect.Effect<A, Refusal> =>
+    Effect.mapError(decode(json), (error) => {
+      const param = ClientItem.fieldOf(error)
+      return param === "" ? refuse(400, "invalid-body", "The body is not a JSON object.") : invalid(param)
+    })
 }
 
-const readResponseBody = bodyOf(ResponseBody)
-
-const readCompletionBody = bodyOf(CompletionBody)
+const readResponseBody = readerOf(ResponseBody)
+const readResponseSettings = readerOf(ResponseSettings)
+const readResponseFormat = readerOf(ResponseFormat)
+const readCompletionBody = readerOf(CompletionBody)
+const readCompletionSettings = readerOf(CompletionSettings)
+const readCompletionFormat = readerOf(CompletionFormat)
+const readStreamOptions = readerOf(StreamOptions)
 
 const agentOf = (policy: Policy, name: string): Result.Result<Agent.Any, Refusal> => {
   const agent = Object.hasOwn(policy.agents, name) ? policy.agents[name] : undefined
@@ -169,38 +180,34 @@ const settingsOf = (
 const isToolChoice = (choice: unknown): boolean =>
   choice === undefined || choice === null || choice === "auto" || choice === "none"
 
-/** What neither API can ask of an agent. */
-const refuseForeign = (
+const isOffer = (tools: unknown): boolean =>
+  tools !== undefined && tools !== null && !(Array.isArray(tools) && tools.length === 0)
+
+/** Neither API can give an agent tools. */
+const refuseTools = (
   policy: Policy,
-  agent: Agent.Any,
-  asked: {
-    readonly tools: ReadonlyArray<readonly [param: string, ReadonlyArray<unknown> | null | undefined]>
-    readonly choice: unknown
-    readonly format: readonly [param: string, type: string | undefined]
-  }
+  offered: ReadonlyArray<readonly [param: string, tools: unknown]>,
+  choice: unknown
 ): Refusal | undefined => {
-  if (policy.tools === "refuse") {
-    const param = asked.tools.find(([, tools]) => tools !== undefined && tools !== null && tools.length > 0)?.[0] ??
-      (isToolChoice(asked.choice) ? undefined : "tool_choice")
-    if (param !== undefined) {
-      return refuseParam(param, "unsupported-parameter", "This agent has its own tools and takes none of a client.")
-    }
-  }
-  const [param, type] = asked.format
-  return type === undefined || type === "text" || isStructured(agent) ? undefined : refuseParam(
+  if (policy.tools === "ignore") return undefined
+  const param = offered.find(([, tools]) => isOffer(tools))?.[0] ?? (isToolChoice(choice) ? undefined : "tool_choice")
+  return param === undefined
+    ? undefined
+    : refuseParam(param, "unsupported-parameter", "This agent has its own tools and takes none of a client.")
+}
+
+/** An agent that answers in text has no other format. */
+const refuseFormat = (param: string, type: string | undefined): Refusal | undefined =>
+  type === undefined || type === "text" ? undefined : refuseParam(
     param,
     "unsupported-parameter",
     "This agent answers in text, and its answer has no other form. Take the parameter away."
   )
-}
 
 interface Said {
   readonly items: Array<Item>
   readonly instructions: Array<string>
 }
-
-const textOf = (content: string | ReadonlyArray<ContentPart>): string =>
-  typeof content === "string" ? content : content.map((part) => part.text ?? "").join("")
 
 const takeInstructions = (policy: Policy, said: Said, text: string, param: string): Refusal | undefined => {
   if (policy.instructions === "refuse") {
@@ -210,35 +217,44 @@ const takeInstructions = (policy: Policy, said: Said, text: string, param: strin
       "This agent has its own instructions and takes none of a client, in whatever role."
     )
   }
-  if (policy.instructions === "add") said.instructions.push(text)
+  said.instructions.push(text)
   return undefined
 }
 
-/** What a client was shown before and sends back has nothing to say to the model. */
-const isShown = (item: Item): boolean => isReasoning(item) || item.type === "mcp_call"
+/** Clients send these back after a response has shown them. They tell the model nothing. */
+const shown: ReadonlySet<unknown> = new Set(["reasoning", "mcp_call"])
 
-const takeItem = (policy: Policy, said: Said, item: Item, param: string): Refusal | undefined => {
+const instructing: ReadonlySet<unknown> = new Set(["system", "developer"])
+
+const rolesOf = (policy: Policy): ReadonlyArray<Message["role"]> => [
+  "user",
+  ...(policy.acceptItems === "messages" ? ["assistant"] as const : []),
+  ...(policy.instructions === "refuse" ? [] : ["system", "developer"] as const)
+]
+
+const takeItem = (policy: Policy, said: Said, item: unknown, param: string): Refusal | undefined => {
   if (policy.acceptItems === "any") {
+    if (!isItem(item)) return refuseParam(param, "invalid-value", "This is not an item that can be input.")
     said.items.push(item)
     return undefined
   }
-  if (isShown(item)) return undefined
-  if (isMessage(item)) {
-    const { content, role } = item
-    if (role === "system" || role === "developer") return takeInstructions(policy, said, textOf(content), param)
-    if (isUserMessage(item) || policy.acceptItems === "messages") {
-      // Ids and the like are this server's own.
-      said.items.push({ type: "message", role, content })
-      return undefined
+  if (Predicate.isReadonlyObject(item)) {
+    if (shown.has(item["type"])) return undefined
+    const isMessage = item["type"] === undefined || item["type"] === "message"
+    if (isMessage && instructing.has(item["role"])) {
+      if (policy.instructions === "ignore") return undefined
+      if (policy.instructions === "refuse") return takeInstructions(policy, said, "", param)
     }
   }
-  return refuseParam(
-    param,
-    "unsupported-item",
-    policy.acceptItems === "user"
-      ? "The input may only hold messages with the role \"user\"."
-      : "The input may only hold messages of the user and of the assistant."
-  )
+  const read = ClientItem.read(item, rolesOf(policy))
+  if (Result.isFailure(read)) {
+    const { at, why } = read.failure
+    return at === "" ? refuseParam(param, "unsupported-item", why) : refuseParam(`${param}.${at}`, "invalid-value", why)
+  }
+  const message = read.success
+  if (instructing.has(message.role)) return takeInstructions(policy, said, textOf(message), param)
+  said.items.push(message)
+  return undefined
 }
 
 const noInput = (param: string): Refusal =>
@@ -250,13 +266,12 @@ const instructionsOf = ({ instructions }: Said): string | undefined =>
   instructions.length === 0 ? undefined : instructions.join("\n\n")
 
 export const readResponse = Effect.fnUntraced(function*(policy: Policy, text: string) {
-  const body = yield* readResponseBody(text)
+  const json = yield* parse(text)
+  const body = yield* readResponseBody(json)
   const agent = yield* Effect.fromResult(agentOf(policy, body.model))
-  const foreign = refuseForeign(policy, agent, {
-    tools: [["tools", body.tools]],
-    choice: body.tool_choice,
-    format: ["text.format", body.text?.format?.type]
-  })
+  const format = isStructured(agent) ? undefined : (yield* readResponseFormat(json)).text?.format
+  const foreign = refuseTools(policy, [["tools", body.tools]], body.tool_choice) ??
+    refuseFormat("text.format", format?.type)
   if (foreign !== undefined) return yield* foreign
   if (body.background === true) {
     return yield* refuseParam("background", "unsupported-parameter", "Responses are not made in the background.")
@@ -274,37 +289,38 @@ export const readResponse = Effect.fnUntraced(function*(policy: Policy, text: st
       "Go on from a response or with a conversation, not both."
     )
   }
-  if (conversationId !== undefined && (conversationId.startsWith(reserved) || conversationId === "new")) {
+  if (conversationId !== undefined && (isReserved(conversationId) || conversationId === "new")) {
     return yield* refuseParam("conversation", "invalid-value", "No conversation can have this id.")
   }
   const said: Said = { items: [], instructions: [] }
-  if (typeof body.instructions === "string" && body.instructions !== "") {
-    const refused = takeInstructions(policy, said, body.instructions, "instructions")
+  const { instructions } = body
+  if (policy.instructions !== "ignore" && instructions !== undefined && instructions !== null && instructions !== "") {
+    if (typeof instructions !== "string") return yield* invalid("instructions")
+    const refused = takeInstructions(policy, said, instructions, "instructions")
     if (refused !== undefined) return yield* refused
   }
   const input = typeof body.input === "string"
     ? body.input === "" ? [] : [{ type: "message", role: "user", content: body.input }]
     : body.input ?? []
   for (const [index, item] of input.entries()) {
-    const param = `input[${index}]`
-    if (!isItem(item)) return yield* refuseParam(param, "invalid-value", "This is not an item that can be input.")
-    const refused = takeItem(policy, said, item, param)
+    const refused = takeItem(policy, said, item, `input[${index}]`)
     if (refused !== undefined) return yield* refused
   }
   const empty = finish(said, "input")
   if (empty !== undefined) return yield* empty
+  const asked = policy.settings === "ignore" ? undefined : yield* readResponseSettings(json)
   const order: ResponseOrder = {
     name: body.model,
     agent,
     input: said.items,
     instructions: instructionsOf(said),
-    settings: policy.settings === "ignore" ? undefined : settingsOf({
-      temperature: body.temperature,
-      topP: body.top_p,
-      maxOutputTokens: body.max_output_tokens,
-      parallelToolCalls: body.parallel_tool_calls,
-      verbosity: body.text?.verbosity,
-      reasoning: body.reasoning as ModelSettings["reasoning"] | null
+    settings: asked === undefined ? undefined : settingsOf({
+      temperature: asked.temperature,
+      topP: asked.top_p,
+      maxOutputTokens: asked.max_output_tokens,
+      parallelToolCalls: asked.parallel_tool_calls,
+      verbosity: asked.text?.verbosity,
+      reasoning: asked.reasoning as ModelSettings["reasoning"] | null
     }),
     stream: body.stream ?? false,
     metadata: body.metadata ?? {},
@@ -317,6 +333,11 @@ export const readResponse = Effect.fnUntraced(function*(policy: Policy, text: st
 })
 
 type Part = Result.Result<ContentPart, string>
+
+const fileOf = ({ file_data, file_id, filename }: Fields): ContentPart => ({
+  type: "input_file",
+  ...(given({ file_data, file_id, filename }))
+})
 
 /** A content part of a chat message as one of an item. */
 const partOf = (part: unknown, role: string): Part => {
@@ -342,7 +363,7 @@ const partOf = (part: unknown, role: string): Part => {
         : Result.fail(".input_audio")
     case "file":
       return Predicate.isReadonlyObject(part["file"])
-        ? Result.succeed({ type: "input_file", ...part["file"] })
+        ? Result.succeed(fileOf(part["file"]))
         : Result.fail(".file")
     default:
       return Result.fail(".type")
@@ -418,13 +439,12 @@ const itemsOf = (message: Fields, param: string): Result.Result<ReadonlyArray<It
 }
 
 export const readCompletion = Effect.fnUntraced(function*(policy: Policy, text: string) {
-  const body = yield* readCompletionBody(text)
+  const json = yield* parse(text)
+  const body = yield* readCompletionBody(json)
   const agent = yield* Effect.fromResult(agentOf(policy, body.model))
-  const foreign = refuseForeign(policy, agent, {
-    tools: [["tools", body.tools], ["functions", body.functions]],
-    choice: body.tool_choice,
-    format: ["response_format", body.response_format?.type]
-  })
+  const format = isStructured(agent) ? undefined : (yield* readCompletionFormat(json)).response_format
+  const foreign = refuseTools(policy, [["tools", body.tools], ["functions", body.functions]], body.tool_choice) ??
+    refuseFormat("response_format", format?.type)
   if (foreign !== undefined) return yield* foreign
   if ((body.n ?? 1) !== 1) {
     return yield* refuseParam("n", "unsupported-parameter", "An agent gives one answer: n is 1.")
@@ -438,6 +458,8 @@ export const readCompletion = Effect.fnUntraced(function*(policy: Policy, text: 
   const said: Said = { items: [], instructions: [] }
   for (const [index, message] of body.messages.entries()) {
     const param = `messages[${index}]`
+    // Ignored instructions are not validated either.
+    if (policy.instructions === "ignore" && policy.acceptItems !== "any" && instructing.has(message["role"])) continue
     for (const item of yield* Effect.fromResult(itemsOf(message, param))) {
       const refused = takeItem(policy, said, item, param)
       if (refused !== undefined) return yield* refused
@@ -445,23 +467,24 @@ export const readCompletion = Effect.fnUntraced(function*(policy: Policy, text: 
   }
   const empty = finish(said, "messages")
   if (empty !== undefined) return yield* empty
+  const asked = policy.settings === "ignore" ? undefined : yield* readCompletionSettings(json)
+  const streamed = body.stream === true ? yield* readStreamOptions(json) : undefined
   const order: CompletionOrder = {
     name: body.model,
     agent,
     input: said.items,
     instructions: instructionsOf(said),
-    settings: policy.settings === "ignore" ? undefined : settingsOf({
-      temperature: body.temperature,
-      topP: body.top_p,
-      maxOutputTokens: body.max_completion_tokens ?? body.max_tokens,
-      parallelToolCalls: body.parallel_tool_calls,
-      verbosity: body.verbosity,
-      reasoning: { effort: body.reasoning_effort ?? undefined }
+    settings: asked === undefined ? undefined : settingsOf({
+      temperature: asked.temperature,
+      topP: asked.top_p,
+      maxOutputTokens: asked.max_completion_tokens ?? asked.max_tokens,
+      parallelToolCalls: asked.parallel_tool_calls,
+      verbosity: asked.verbosity,
+      reasoning: { effort: asked.reasoning_effort ?? undefined }
     }),
     stream: body.stream ?? false,
     metadata: body.metadata ?? {},
-    user: body.user ?? undefined,
-    includeUsage: body.stream_options?.include_usage ?? false
+    includeUsage: streamed?.stream_options?.include_usage ?? false
   }
   return order
 })

@@ -17,24 +17,36 @@ const isSame = (a: Uint8Array, b: Uint8Array): boolean => {
   return difference === 0
 }
 
+export interface Key<Owner> {
+  readonly owner: Owner
+  readonly secret: Redacted.Redacted
+}
+
 /**
- * The number of the key that a request comes with. Compared are digests under a key that nobody else knows, and always
- * with all keys, so that neither how much of a key is right nor which one can be measured.
+ * Finds the owner of the key that a request comes with. Compares HMACs under a secret of this process, always of every key, so
+ * that timing reveals nothing.
  */
-export const make = Effect.fnUntraced(function*(keys: ReadonlyArray<Redacted.Redacted>) {
+export const make = Effect.fnUntraced(function*<Owner>(keys: ReadonlyArray<Key<Owner>>) {
   const { subtle } = globalThis.crypto
   const secret = yield* Effect.promise(() => subtle.generateKey({ name: "HMAC", hash: "SHA-256" }, false, ["sign"]))
   const digest = (text: string) =>
     Effect.map(Effect.promise(() => subtle.sign("HMAC", secret, encoder.encode(text))), (mac) => new Uint8Array(mac))
-  const digests = yield* Effect.forEach(keys, (key) => digest(Redacted.value(key)))
-  return Effect.fnUntraced(function*({ headers }: Incoming) {
+  const known = yield* Effect.forEach(
+    keys,
+    ({ owner, secret }) => Effect.map(digest(Redacted.value(secret)), (mac) => ({ owner, mac }))
+  )
+  return Effect.fnUntraced(function*({ headers }: Incoming): Effect.fn.Return<Owner, Refusal> {
     const given = /^Bearer +(\S+) *$/i.exec(headers["authorization"] ?? "")?.[1]
     if (given === undefined) return yield* refused
     const mine = yield* digest(given)
-    let found = -1
-    digests.forEach((one, index) => {
-      if (isSame(one, mine)) found = index
-    })
-    return found < 0 ? yield* refused : `key ${found}`
+    let found: Key<Owner>["owner"] | undefined
+    let isFound = false
+    for (const { mac, owner } of known) {
+      if (isSame(mac, mine)) {
+        found = owner
+        isFound = true
+      }
+    }
+    return isFound ? found as Owner : yield* refused
   })
 })

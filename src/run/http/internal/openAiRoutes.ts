@@ -12,7 +12,7 @@ import { Session } from "../../../services/Session.ts"
 import {
   type Incoming,
   makeAudience,
-  makeRoute,
+  makeRoutes,
   noStore,
   parameters,
   readText,
@@ -21,6 +21,7 @@ import {
   type Tenancy,
   tenantOf
 } from "./exchange.ts"
+import type { Guard } from "./guard.ts"
 import * as Completion from "./openAiCompletion.ts"
 import { refuseParam, respond } from "./openAiError.ts"
 import * as Input from "./openAiInput.ts"
@@ -35,16 +36,24 @@ export interface Settings extends Input.Policy {
   readonly showToolCalls: boolean
   readonly maxBodyBytes: number
   readonly maxSubscribers: number
+  readonly maxSubscribersPerKey: number | undefined
   readonly heartbeat: Duration.Duration
   /** Whom a key belongs to, and whether that is somebody whose responses are their own. */
   readonly keys: {
     readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>
     readonly areOwners: boolean
   } | undefined
+  readonly guard: Guard
   readonly tenants: Tenancy | undefined
 }
 
 const json = (body: unknown) => HttpServerResponse.jsonUnsafe(body, { headers: noStore })
+
+const unknown = refuse(
+  404,
+  "not-found",
+  "There is no such address. See GET /models, POST /responses, POST /chat/completions."
+)
 
 const notFound = (what: string) => refuse(404, "not-found", `There is no such ${what}.`)
 
@@ -57,8 +66,8 @@ interface Who {
 export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) {
   const ids = yield* Ids
   const { keys, tenants } = settings
-  const { route, services } = yield* makeRoute(respond)
-  const audience = makeAudience(settings.maxSubscribers)
+  const { routeOf, routesOf, services } = yield* makeRoutes(respond, settings.guard)
+  const audience = makeAudience(settings.maxSubscribers, settings.maxSubscribersPerKey)
   const created = Math.floor((yield* Clock.currentTimeMillis) / 1000)
 
   const who: Effect.Effect<Who, Refusal, any> = Effect.gen(function*() {
@@ -76,7 +85,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   const answer = Effect.fnUntraced(
     function*(id: string, job: Omit<Job, "slot" | "owner" | "stack" | "showing">, who: Who) {
       const { stream } = job.order
-      if (stream) yield* audience.join
+      if (stream) yield* audience.join(who.slot)
       const run = yield* runs.start(id, {
         ...job,
         slot: who.slot,
@@ -203,14 +212,16 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   return {
     subscribers: audience.count,
     silence: audience.silence,
-    routes: [
-      route("GET", "/models", getModels),
-      route("GET", "/models/:id", getModel),
-      route("POST", "/responses", postResponse),
-      route("GET", "/responses/:id", getResponse),
-      route("DELETE", "/responses/:id", deleteResponse),
-      route("POST", "/responses/:id/cancel", cancelResponse),
-      route("POST", "/chat/completions", postCompletion)
-    ]
+    /** For all other addresses under the prefix. */
+    rest: routeOf("*", "/*", unknown),
+    routes: routesOf([
+      ["GET", "/models", getModels],
+      ["GET", "/models/:id", getModel],
+      ["POST", "/responses", postResponse],
+      ["GET", "/responses/:id", getResponse],
+      ["DELETE", "/responses/:id", deleteResponse],
+      ["POST", "/responses/:id/cancel", cancelResponse],
+      ["POST", "/chat/completions", postCompletion]
+    ])
   }
 })

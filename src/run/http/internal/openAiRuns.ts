@@ -20,8 +20,9 @@ import type { Order } from "./openAiInput.ts"
 import * as Shown from "./openAiShown.ts"
 import type { Standing } from "./openAiStore.ts"
 import type { Frames, Writer } from "./openAiWriter.ts"
-import { problem, Refusal, refuse } from "./problem.ts"
-import { endingOf, errorOf, type Stopper } from "./run.ts"
+import { afterTools, problem, Refusal, refuse } from "./problem.ts"
+import { logFailure, reasonOf } from "./reason.ts"
+import { type Ending, endingOf, noteTools, type Stopper } from "./run.ts"
 import * as Slots from "./slots.ts"
 import * as Told from "./told.ts"
 
@@ -68,6 +69,9 @@ export interface Run {
   isOver: boolean
   refusal: Refusal | undefined
   stopper: Stopper | undefined
+  runId: string | undefined
+  readonly ranTools: Set<string>
+  isStored: boolean
 }
 
 /** Frames that wait for a slow client before the run itself waits. */
@@ -128,7 +132,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       if (job.keep !== undefined && standing.isKept) {
         yield* Effect.catch(job.keep(session, writer, result), (error) => {
           writer.forgo()
-          return Effect.logError("A response was made, but could not be stored", error)
+          return Effect.logError(`The response of run ${run.runId} could not be stored: ${reasonOf(error)}`)
         })
       }
       run.tail = last()
@@ -141,24 +145,27 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       inputFilter: instructions === undefined ? undefined : withInstructions(instructions)
     })
     yield* Stream.runForEach(events, (event) => {
+      if (event._tag === "RunStarted") run.runId = event.runId
       if (event._tag === "HandedOff") handoffs.push(event.callId)
+      if (event._tag === "Committed") run.isStored = true
+      noteTools(run.ranTools, event)
       return event._tag === "Completed" ? complete(event.result) : show(viewer.see(event))
     })
   })
 
-  const problemOf = Effect.fnUntraced(function*(run: Run, cause: Cause.Cause<unknown>) {
-    const ending = endingOf(cause, run.stopper ?? (slots.isClosed() ? "shutdown" : undefined))
-    if (ending.problem.code === "approval-required") return { ...ending, problem: needsApproval }
-    if (ending.status === "failed" && ending.problem.status >= 500 && !(errorOf(cause) instanceof Refusal)) {
-      yield* Effect.logError("A run failed", cause)
+  const endOf = Effect.fnUntraced(
+    function*(run: Run, agent: string, cause: Cause.Cause<unknown>): Effect.fn.Return<Ending> {
+      const { problem, status } = endingOf(cause, run.stopper ?? (slots.isClosed() ? "shutdown" : undefined))
+      if (status === "failed") yield* logFailure(cause, problem, { agent, runId: run.runId })
+      const told = problem.code === "approval-required" ? needsApproval : problem
+      return { status, problem: run.ranTools.size > 0 ? afterTools(told) : { ...told, isStored: run.isStored } }
     }
-    return ending
-  })
+  )
 
-  const settle = Effect.fnUntraced(function*(run: Run, exit: Exit.Exit<void, unknown>) {
+  const settle = Effect.fnUntraced(function*(run: Run, agent: string, exit: Exit.Exit<void, unknown>) {
     runs.delete(run.id)
     if (Exit.isFailure(exit)) {
-      const { problem, status } = yield* problemOf(run, exit.cause)
+      const { problem, status } = yield* endOf(run, agent, exit.cause)
       run.refusal = new Refusal({ problem })
       run.tail = run.writer?.fail(problem, status) ?? []
       Deferred.doneUnsafe(run.done, run.refusal)
@@ -186,7 +193,10 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
         isHeard: job.order.stream,
         isOver: false,
         refusal: undefined,
-        stopper: undefined
+        stopper: undefined,
+        runId: undefined,
+        ranTools: new Set(),
+        isStored: false
       }
       slots.count(job.slot, 1)
       runs.set(id, run)
@@ -196,7 +206,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
           Effect.timeoutOrElse({ duration: limits.timeout, orElse: () => late }),
           Effect.onExit((exit) => {
             slots.count(job.slot, -1)
-            return settle(run, exit)
+            return settle(run, job.order.name, exit)
           }),
           Effect.exit,
           Effect.asVoid

@@ -20,6 +20,10 @@ export interface Problem {
   readonly retryAfter?: number
   /** The field of the body that is to blame, where clients are told. */
   readonly param?: string
+  /** With the code `failed-after-tools`: the code of what failed. */
+  readonly reason?: string
+  /** Turns of the run are stored: the same request would store its input once more. Not told to clients. */
+  readonly isStored?: boolean
 }
 
 export class Refusal extends Data.TaggedError("Refusal")<{
@@ -32,6 +36,7 @@ const titles: Readonly<Record<number, string>> = {
   401: "Unauthorized",
   403: "Forbidden",
   404: "Not Found",
+  405: "Method Not Allowed",
   409: "Conflict",
   410: "Gone",
   413: "Content Too Large",
@@ -57,6 +62,19 @@ export const problem = (status: number, code: string, detail: string, retryAfter
 export const refuse = (
   ...args: Parameters<typeof problem>
 ): Refusal => new Refusal({ problem: problem(...args) })
+
+/**
+ * A failure after tools have run. Clients send a request again by themselves after 408, 409, 422, 429 and 5xx, which would
+ * run the tools again; none does after 400.
+ */
+export const afterTools = ({ code, detail }: Problem): Problem => ({
+  ...problem(
+    400,
+    "failed-after-tools",
+    `The run failed after tools had run, and sending the request again would run them again. ${detail}`
+  ),
+  reason: code
+})
 
 const refusals = {
   401: "unauthorized",

@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Ids } from "../../../services/Ids.ts"
@@ -14,12 +15,13 @@ import { isItem, type Item } from "../../../services/Item.ts"
 import { Session } from "../../../services/Session.ts"
 import type * as Agent from "../../Agent.ts"
 import { Decision } from "../../Approval.ts"
+import * as ClientItem from "./clientItem.ts"
 import * as EventLog from "./eventLog.ts"
 import {
   countOf,
-  isUserMessage,
+  isReserved,
   makeAudience,
-  makeRoute,
+  makeRoutes,
   noStore,
   parameters,
   readText,
@@ -29,7 +31,8 @@ import {
   type Tenancy,
   tenantOf
 } from "./exchange.ts"
-import { type Refusal, refuse, respond } from "./problem.ts"
+import type { Guard } from "./guard.ts"
+import { afterTools, type Refusal, refuse, respond } from "./problem.ts"
 import type { Run } from "./run.ts"
 import type { Runs } from "./runs.ts"
 
@@ -39,13 +42,13 @@ export interface Settings {
   readonly acceptItems: "user" | "any"
   readonly maxBodyBytes: number
   readonly maxSubscribers: number
+  readonly maxSubscribersPerTenant: number | undefined
   readonly maxPageSize: number
   readonly maxWait: Duration.Duration
   readonly heartbeat: Duration.Duration
+  readonly guard: Guard
   readonly tenants: Tenancy | undefined
 }
-
-const Items = Schema.Array(Schema.Unknown.check(Schema.makeFilter((u) => isItem(u) || "an item")))
 
 /** What a route takes, and how that is put to whoever sent something else. */
 const bodyOf = <A>(schema: Schema.Codec<A, unknown>, form: string) => ({
@@ -58,7 +61,7 @@ type Body<A> = ReturnType<typeof bodyOf<A>>
 const RunBody = bodyOf(
   Schema.Struct({
     agent: Schema.String,
-    input: Schema.Union([Schema.String, Items]),
+    input: Schema.Union([Schema.String, Schema.Array(Schema.Unknown)]),
     conversationId: Schema.optional(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(512)))
   }),
   `{ "agent": string, "input": string or items, "conversationId"?: string }`
@@ -75,11 +78,37 @@ const json = (body: unknown, status = 200, headers: Readonly<Record<string, stri
 
 const notFound = refuse(404, "not-found", "There is no such run.")
 
+const noSuchId = refuse(400, "invalid-input", "No conversation can have this id. Choose another one.")
+
+const refuseItem = (index: number, at: string, why: string): Refusal => {
+  const where = `input[${index}]${at === "" ? "" : `.${at}`}`
+  return refuse(400, "invalid-input", `${where}: ${why}`)
+}
+
+/** The items of a client that may become history. */
+const itemsOf = (
+  accepted: Settings["acceptItems"],
+  given: ReadonlyArray<unknown>
+): Result.Result<ReadonlyArray<Item>, Refusal> => {
+  const items: Array<Item> = []
+  for (const [index, item] of given.entries()) {
+    if (accepted === "any") {
+      if (!isItem(item)) return Result.fail(refuseItem(index, "", "This is not an item that can be input."))
+      items.push(item)
+    } else {
+      const read = ClientItem.read(item, ["user"])
+      if (Result.isFailure(read)) return Result.fail(refuseItem(index, read.failure.at, read.failure.why))
+      items.push(read.success)
+    }
+  }
+  return Result.succeed(items)
+}
+
 export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) {
   const ids = yield* Ids
   const { tenants } = settings
-  const { route, services } = yield* makeRoute(respond)
-  const audience = makeAudience(settings.maxSubscribers)
+  const { routesOf, services } = yield* makeRoutes(respond, settings.guard)
+  const audience = makeAudience(settings.maxSubscribers, settings.maxSubscribersPerTenant)
 
   const href = (...path: ReadonlyArray<string>): string =>
     [settings.prefix, ...path.map((segment) => encodeURIComponent(segment))].join("/")
@@ -131,7 +160,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     if (!(yield* rested(run)) || run.status === "waiting") return json(view(run), 202, location)
     return run.problem === undefined
       ? json(view(run), 200, { ...location, "preference-applied": "wait" })
-      : respond(run.problem, location)
+      : respond(run.ranTools.size > 0 ? afterTools(run.problem) : run.problem, location)
   })
 
   const postRun = Effect.gen(function*() {
@@ -146,17 +175,12 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
         `There is no such agent. There are: ${Object.keys(settings.agents).join(", ")}.`
       )
     }
-    if (
-      settings.acceptItems === "user" && typeof input !== "string" &&
-      !(input as ReadonlyArray<Item>).every(isUserMessage)
-    ) {
-      return yield* refuse(400, "invalid-input", "The input may only hold messages with the role \"user\".")
-    }
+    if (conversationId !== undefined && isReserved(conversationId)) return yield* noSuchId
     const run = yield* runs.start({
       tenant,
       name,
       agent,
-      input: input as string | ReadonlyArray<Item>,
+      input: typeof input === "string" ? input : yield* Effect.fromResult(itemsOf(settings.acceptItems, input)),
       conversationId: conversationId ?? (yield* ids.next("conv")),
       stack: stackOf(tenants, tenant).pipe(Effect.provideContext(services))
     })
@@ -205,7 +229,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     }
     // That is how an EventSource learns that there is nothing to come back for.
     if (run.log.isEnded && seen === run.log.last) return HttpServerResponse.empty({ status: 204, headers: noStore })
-    yield* audience.join
+    yield* audience.join(run.tenant)
     return HttpServerResponse.stream(EventLog.follow(run.log, seen, settings.heartbeat), {
       contentType: "text/event-stream",
       headers: sseHeaders
@@ -250,6 +274,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   const getConversation = Effect.gen(function*() {
     const { id, query } = yield* parameters
     const limit = yield* limitOf(query("limit"))
+    if (isReserved(id)) return yield* noSuchId
     const { records } = yield* session
     const after = query("after")
     const found = yield* records(id, { after }).pipe(Stream.take(limit + 1), Stream.runCollect)
@@ -263,14 +288,14 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
   return {
     subscribers: audience.count,
     silence: audience.silence,
-    routes: [
-      route("POST", "/runs", postRun),
-      route("GET", "/runs/:id", getRun),
-      route("DELETE", "/runs/:id", deleteRun),
-      route("GET", "/runs/:id/events", getEvents),
-      route("POST", "/runs/:id/decisions", postDecisions),
-      route("GET", "/conversations", getConversations),
-      route("GET", "/conversations/:id", getConversation)
-    ]
+    routes: routesOf([
+      ["POST", "/runs", postRun],
+      ["GET", "/runs/:id", getRun],
+      ["DELETE", "/runs/:id", deleteRun],
+      ["GET", "/runs/:id/events", getEvents],
+      ["POST", "/runs/:id/decisions", postDecisions],
+      ["GET", "/conversations", getConversations],
+      ["GET", "/conversations/:id", getConversation]
+    ])
   }
 })

@@ -6,10 +6,12 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { isFunctionCall } from "../../../services/Item.ts"
 import { isSessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
 import type { RunInput } from "../../RunConfig.ts"
 import { type ApprovalRequired, isRunError } from "../../RunError.ts"
+import type { RunEvent } from "../../RunEvent.ts"
 import type * as EventLog from "./eventLog.ts"
 import { type Problem, problem, problemOf, Refusal } from "./problem.ts"
 import type * as Told from "./told.ts"
@@ -50,6 +52,8 @@ export interface Run extends Owner {
   result: Told.Summary | undefined
   problem: Problem | undefined
   stopper: Stopper | undefined
+  /** Tools that ran: another run would run them again. */
+  readonly ranTools: Set<string>
 }
 
 export interface Ending {
@@ -69,6 +73,26 @@ export const expired: Ending = {
     "approval-expired",
     "The run waited for a person's approval, and nobody decided in time. Start another."
   )
+}
+
+/**
+ * Notes which tools ran: those of the agent, of agents that it called, and of the provider. A call that waits for an
+ * approval has not run.
+ */
+export const noteTools = (ran: Set<string>, event: RunEvent<unknown>): void => {
+  switch (event._tag) {
+    case "ToolStarted":
+      ran.add(event.callId)
+      break
+    case "ApprovalRequested":
+      ran.delete(event.approval.callId)
+      break
+    case "Nested":
+      noteTools(ran, event.event)
+      break
+    case "ItemDone":
+      if (event.item.type?.endsWith("_call") === true && !isFunctionCall(event.item)) ran.add(event.item.type)
+  }
 }
 
 export const errorOf = (cause: Cause.Cause<unknown>): unknown => Option.getOrUndefined(Cause.findErrorOption(cause))

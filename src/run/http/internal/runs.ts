@@ -16,19 +16,35 @@ import * as Runner from "../../Runner.ts"
 import * as EventLog from "./eventLog.ts"
 import * as Expiring from "./expiring.ts"
 import { Refusal, refuse } from "./problem.ts"
+import { logFailure } from "./reason.ts"
 import type { Ending, Order, Owner, Run, Stopper } from "./run.ts"
-import { askedBy, endingOf, errorOf, expired, isUntouched, stopped } from "./run.ts"
+import { askedBy, endingOf, errorOf, expired, isUntouched, noteTools, stopped } from "./run.ts"
+import * as Shares from "./shares.ts"
 import * as Slots from "./slots.ts"
 import * as Told from "./told.ts"
 
 export interface Limits extends Slots.Limits {
   readonly maxWaitingRuns: number
-  readonly maxWaitingRunsPerTenant: number
+  readonly maxWaitingRunsPerTenant: number | undefined
   readonly waitFor: Duration.Duration
   readonly maxRetainedRuns: number
+  readonly maxRetainedRunsPerTenant: number | undefined
   readonly retainFor: Duration.Duration
   readonly drainTimeout: Duration.Duration
   readonly events: EventLog.Limits
+}
+
+const tooManyWaiting = {
+  all: refuse(
+    503,
+    "too-many-waiting",
+    "The run needs a person's approval, and as many runs as this server keeps wait for one. Try again later."
+  ),
+  share: refuse(
+    429,
+    "too-many-waiting",
+    "The run needs a person's approval, and as many of your runs as may wait for one. Decide about those first."
+  )
 }
 
 export const make = Effect.fnUntraced(function*(limits: Limits) {
@@ -37,18 +53,41 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
   const fork = yield* FiberSet.runtime(fibers)<any>()
   const slots = Slots.make(limits)
 
-  const retained = yield* Expiring.make<Run>(limits.retainFor, ({ id }) => runs.delete(id))
-  const waiting = yield* Expiring.make<Run>(limits.waitFor, (run, now) => stop(run, expired, now))
+  const forget = (run: Run): void => {
+    keeping.count(run.tenant, -1)
+    runs.delete(run.id)
+  }
+  const keeping = Shares.make(limits.maxRetainedRuns, limits.maxRetainedRunsPerTenant)
+  const retained = yield* Expiring.make<Run>(limits.retainFor, forget)
+  const asking = Shares.make(limits.maxWaitingRuns, limits.maxWaitingRunsPerTenant)
+  const waiting = yield* Expiring.make<Run>(limits.waitFor, (run, now) => {
+    asking.count(run.tenant, -1)
+    stop(run, expired, now)
+  })
+
+  const wake = (run: Run): void => {
+    waiting.delete(run)
+    asking.count(run.tenant, -1)
+  }
+
+  /** The oldest run of the tenant that has too many, or else of those that have most. */
+  const makeRoom = ({ tenant }: Run): void => {
+    const { maxRetainedRunsPerTenant: perTenant } = limits
+    const isAbove = tenant !== undefined && perTenant !== undefined && keeping.of(tenant) > perTenant
+    if (!isAbove && keeping.size() <= limits.maxRetainedRuns) return
+    const most = keeping.largest()
+    const oldest = retained.members().find((run) => isAbove ? run.tenant === tenant : keeping.of(run.tenant) === most)
+    if (oldest === undefined) return
+    retained.delete(oldest)
+    forget(oldest)
+  }
 
   const retire = (run: Run, now: number): void => {
     run.finishedAt = now
     run.suspended = undefined
     retained.add(run, now)
-    if (retained.size() > limits.maxRetainedRuns) {
-      const oldest = retained.oldest()!
-      retained.delete(oldest)
-      runs.delete(oldest.id)
-    }
+    keeping.count(run.tenant, 1)
+    makeRoom(run)
     Deferred.doneUnsafe(run.rested, Effect.void)
   }
 
@@ -64,27 +103,18 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
   const wait = (run: Run, now: number): void => {
     run.status = "waiting"
     waiting.add(run, now)
+    asking.count(run.tenant, 1)
     Deferred.doneUnsafe(run.rested, Effect.void)
   }
 
   const noRoomToWait = (tenant: string | undefined): Refusal | undefined => {
-    if (waiting.size() >= limits.maxWaitingRuns) {
-      return refuse(
-        503,
-        "too-many-waiting",
-        "The run needs a person's approval, and as many runs as this server keeps wait for one. Try again later."
-      )
-    }
-    const ofTenant = tenant === undefined ? [] : waiting.members().filter((run) => run.tenant === tenant)
-    return ofTenant.length < limits.maxWaitingRunsPerTenant ? undefined : refuse(
-      429,
-      "too-many-waiting",
-      "The run needs a person's approval, and as many of your runs as may wait for one. Decide about those first."
-    )
+    const lack = asking.lack(tenant)
+    return lack === undefined ? undefined : tooManyWaiting[lack]
   }
 
   const accept = (run: Run, event: RunEvent<unknown>): Effect.Effect<void, Schema.SchemaError> => {
     if (event._tag === "HandedOff") run.handoffs.push(event.callId)
+    noteTools(run.ranTools, event)
     if (event._tag !== "Completed") return Effect.sync(() => EventLog.append(run.log, Told.tell(event)))
     return Effect.map(Told.finalOutputOf(run.agent, run.handoffs, event.result), (output) => {
       run.result = Told.summaryOf(event.result, output)
@@ -93,13 +123,9 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     })
   }
 
-  const endOf = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, name: string, run: Run | undefined) {
+  const endOf = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, agent: string, run: Run | undefined) {
     const ending = endingOf(cause, run?.stopper)
-    if (ending.status === "failed" && ending.problem.status >= 500) {
-      yield* Effect.logError("A run failed", cause).pipe(
-        Effect.annotateLogs({ agent: name, ...(run === undefined ? {} : { runId: run.id }) })
-      )
-    }
+    if (ending.status === "failed") yield* logFailure(cause, ending.problem, { agent, runId: run?.id })
     return ending
   })
 
@@ -166,7 +192,8 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
             finishedAt: undefined,
             result: undefined,
             problem: undefined,
-            stopper: undefined
+            stopper: undefined,
+            ranTools: new Set()
           }
           runs.set(run.id, run)
         }
@@ -196,7 +223,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
       if (wrong !== undefined) return refuse(409, "state-mismatch", `${wrong}.`)
       const refusal = slots.refusal(run.tenant)
       if (refusal !== undefined) return refusal
-      waiting.delete(run)
+      wake(run)
       run.status = "running"
       run.rested = Deferred.makeUnsafe()
       const taken = Deferred.makeUnsafe<void, Refusal>()
@@ -231,7 +258,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
   const cancel = (run: Run, stopper: Stopper): Effect.Effect<void> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       if (run.status === "waiting") {
-        waiting.delete(run)
+        wake(run)
         stop(run, { status: "cancelled", problem: stopped[stopper] }, now)
       }
       if (run.status !== "running") return Deferred.await(run.rested)

@@ -1,9 +1,10 @@
-/** How many runs go on, whose they are, and whether there is room for another. */
+/** Whether there is room for another run. */
 import { type Refusal, refuse } from "./problem.ts"
+import * as Shares from "./shares.ts"
 
 export interface Limits {
   readonly maxRuns: number
-  readonly maxRunsPerTenant: number
+  readonly maxRunsPerTenant: number | undefined
 }
 
 export interface Slots {
@@ -18,26 +19,21 @@ export interface Slots {
 
 export const stopping = refuse(503, "stopping", "The server is stopping and takes no new runs. Try again later.", 5)
 
+const refusals = {
+  all: refuse(503, "too-many-runs", "As many runs are going on as this server takes. Try again later.", 1),
+  share: refuse(429, "too-many-runs", "As many of your runs are going on as you may have. Try again later.", 1)
+}
+
 export const make = (limits: Limits): Slots => {
-  const active = new Map<string | undefined, number>()
-  let running = 0
+  const shares = Shares.make(limits.maxRuns, limits.maxRunsPerTenant)
   let isClosed = false
   return {
-    refusal: (tenant) =>
-      isClosed
-        ? stopping
-        : running >= limits.maxRuns
-        ? refuse(503, "too-many-runs", "As many runs are going on as this server takes. Try again later.", 1)
-        : tenant !== undefined && (active.get(tenant) ?? 0) >= limits.maxRunsPerTenant
-        ? refuse(429, "too-many-runs", "As many of your runs are going on as you may have. Try again later.", 1)
-        : undefined,
-    count: (tenant, change) => {
-      running += change
-      const ofTenant = (active.get(tenant) ?? 0) + change
-      if (ofTenant === 0) active.delete(tenant)
-      else active.set(tenant, ofTenant)
+    refusal: (tenant) => {
+      const lack = shares.lack(tenant)
+      return isClosed ? stopping : lack === undefined ? undefined : refusals[lack]
     },
-    running: () => running,
+    count: shares.count,
+    running: shares.size,
     close: () => {
       isClosed = true
     },
