@@ -35,6 +35,7 @@ export const runTests = async (filters, options = {}) => {
           file: module.relativeModuleId,
           names,
           state,
+          duration: test.diagnostic()?.duration ?? 0,
           meta: test.meta(),
           error: state === "failed" ? message : undefined
         })

@@ -12,7 +12,7 @@ import {
   user
 } from "agent-layers/services/Item"
 import { Arbitrary, flow, Schema } from "effect"
-import { firstSeed, rounds } from "../support/rounds.ts"
+import { firstSeed, rounds, timeLimit } from "../support/rounds.ts"
 
 const call = (callId: string, name = "search") => functionCall({ callId, name, arguments: "{}" })
 const output = (callId: string, out: Parameters<typeof functionCallOutput>[1] = "found") =>
@@ -332,7 +332,7 @@ describe("every filter", () => {
         }
       })))
   )
-  const arbitrary = { runs: rounds(300, 10_000), seed: firstSeed }
+  const options = { arbitrary: { runs: rounds("filters"), seed: firstSeed }, timeout: timeLimit }
   const filters: ReadonlyArray<readonly [string, InputFilter.InputFilter]> = [
     ["trimToolOutputs", InputFilter.trimToolOutputs({ recentTurns: 1 })],
     ["removeTools", InputFilter.removeTools],
@@ -345,7 +345,7 @@ describe("every filter", () => {
   for (const [name, filter] of filters) {
     it.prop(`${name} makes a valid history of a valid one`, [anyHistory], ([items]) => {
       assert.deepStrictEqual(History.check(filter(items)), [])
-    }, { arbitrary })
+    }, options)
   }
 
   it.prop("keepLast is no longer than asked and begins with a person's message", [anyHistory], ([items]) => {
@@ -355,7 +355,7 @@ describe("every filter", () => {
       const isAsked = items.some((item) => item["role"] === "user")
       if (max > 0 && isAsked) assert.strictEqual(kept[0]?.["role"], "user")
     }
-  }, { arbitrary })
+  }, options)
 
   it.prop(
     "nestHistory holds each message once, over two handoffs, in order",
@@ -371,6 +371,6 @@ describe("every filter", () => {
       }
       assert.isAtMost(nested.length, 2)
     },
-    { arbitrary }
+    options
   )
 })

@@ -76,7 +76,7 @@ describe("after a filter", () => {
     "OpenAI takes the request, whatever the filter takes away and moves",
     [anyFilter],
     ([{ filter, way }]) => converse(way, filter),
-    { arbitrary: { runs: rounds(25, 400), seed: firstSeed }, timeout: timeLimit }
+    { arbitrary: { runs: rounds("requests"), seed: firstSeed }, timeout: timeLimit }
   )
 
   for (const way of ways) {

@@ -17,7 +17,7 @@ import {
 } from "agent-layers"
 import { Cause, Effect, Exit, Fiber, Random, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
-import { forEachSeed, rounds, timeLimit } from "../support/rounds.ts"
+import { forEachSeed, noteFigures, rounds, timeLimit } from "../support/rounds.ts"
 
 const Act = Tool.make("act", {
   parameters: Schema.Struct({ how: Schema.Literals(["well", "badly", "slowly"]) }),
@@ -161,8 +161,10 @@ const conversation = () =>
 describe("random conversations", () => {
   it.live("are stored valid, run no handler twice, and end once", (test) =>
     Effect.gen(function*() {
-      yield* forEachSeed(test, rounds(150, 5_000), conversation)
-      if (rounds(150, 5_000) < 150) return
+      yield* forEachSeed(test, "conversations", conversation)
+      noteFigures(test, reached)
+      // A few seeds, to repeat them, need not reach everything.
+      if (rounds("conversations") < 150) return
       assert.isAbove(reached.finishedAfterApproval, 5)
       assert.isAbove(reached.handedOff, 5)
     }), timeLimit)

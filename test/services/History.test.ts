@@ -10,7 +10,7 @@ import {
   user
 } from "agent-layers/services/Item"
 import { Arbitrary, Equal, Schema, Struct } from "effect"
-import { firstSeed, rounds } from "../support/rounds.ts"
+import { firstSeed, rounds, timeLimit } from "../support/rounds.ts"
 
 const call = (callId: string, id?: string) => functionCall({ callId, name: "tool", arguments: "{}", id })
 const output = (callId: string) => functionCallOutput(callId, "done")
@@ -52,7 +52,7 @@ const anyItem = Arbitrary.map(
 
 const anyHistory = Arbitrary.array(anyItem, { maxLength: 14 })
 
-const arbitrary = { runs: rounds(400, 20_000), seed: firstSeed }
+const options = { arbitrary: { runs: rounds("history"), seed: firstSeed }, timeout: timeLimit }
 
 const withoutId = (item: Item): Item => Struct.omit(item as { readonly id?: string }, ["id"]) as Item
 
@@ -216,14 +216,14 @@ describe("History", () => {
 
   it.prop("repair gives a valid history", [anyHistory], ([items]) => {
     assert.deepStrictEqual(History.check(History.repair(items)), [])
-  }, { arbitrary })
+  }, options)
 
   it.prop("repair gives part of the history, in its order, and again nothing less", [anyHistory], ([items]) => {
     const repaired = History.repair(items)
     assert.isTrue(isSubsequence(repaired, items))
     assert.strictEqual(History.repair(repaired), repaired)
     if (History.isValid(items)) assert.strictEqual(repaired, items)
-  }, { arbitrary })
+  }, options)
 
   it.prop("repair keeps messages whose id does not come twice", [anyHistory], ([items]) => {
     const repaired = History.repair(items)
@@ -233,7 +233,7 @@ describe("History", () => {
         assert.isTrue(repaired.some((one) => isKept(one, item)))
       }
     }
-  }, { arbitrary })
+  }, options)
 
   it.prop(
     "with new input, what repair leaves is valid but for calls that the input answers and reasoning that it follows",
@@ -254,7 +254,7 @@ describe("History", () => {
         }
       }
     },
-    { arbitrary }
+    options
   )
 
   it.prop("a valid history can be cut at every safe cut, and both sides stay valid", [anyHistory], ([any]) => {
@@ -266,7 +266,7 @@ describe("History", () => {
       assert.deepStrictEqual(History.check(items.slice(0, cut)), [])
       assert.deepStrictEqual(History.check(items.slice(cut)), [])
     }
-  }, { arbitrary })
+  }, options)
 
   it("safeCuts keeps a response together that began with reasoning", () => {
     const items = [user("hi"), reasoning(), assistant("let me see"), call("1"), output("1"), assistant("done")]
@@ -283,7 +283,7 @@ describe("History", () => {
       const isReasoned = response.some(isReasoning) && isFromModel(items[index]!)
       assert.isTrue(isReasoned || !History.isValid(left) || !History.isValid(items.slice(index)))
     }
-  }, { arbitrary })
+  }, options)
 
   it.prop("latest is valid, no longer than asked, and no longer one would do", [anyHistory], ([any]) => {
     const items = History.repair(any)
@@ -295,5 +295,5 @@ describe("History", () => {
       const longer = History.safeCuts(items).filter((cut) => items.length - cut > end.length)
       assert.isTrue(longer.every((cut) => items.length - cut > maxItems))
     }
-  }, { arbitrary })
+  }, options)
 })

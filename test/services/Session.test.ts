@@ -8,7 +8,7 @@ import * as Tracer from "agent-layers/services/Tracer"
 import { Effect, Exit, Fiber, Layer, Logger, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { describeLaws } from "../support/laws.ts"
-import { rounds } from "../support/rounds.ts"
+import { rounds, timeLimit } from "../support/rounds.ts"
 
 /** The least backend: two functions. */
 const least = Effect.fnUntraced(function*(conversations: Map<string, ReadonlyArray<string>>) {
@@ -467,12 +467,12 @@ describe("Session.make", () => {
             }
           }
         }
-        for (let number = 0; number < rounds(3_000, 100_000); number++) {
+        for (let number = 0; number < rounds("fingerprints"); number++) {
           contents.push([{ type: "x", number }], [user(`item ${number}`)])
         }
         for (const items of contents) yield* session.saveItems("a", items, { operationId: "op" })
         assert.strictEqual(new Set(seen.map(({ fingerprint }) => fingerprint)).size, contents.length)
-      }))
+      }), timeLimit)
 
     it.effect("has the fingerprint that was passed on", () =>
       Effect.gen(function*() {

@@ -1,34 +1,38 @@
-/**
- * How often a test with random input or random moments repeats, decided here for all of them: few times in `npm test`,
- * many times in `npm run test:full`, and as often as the caller says in `npm run campaign`. The vitest configuration
- * sets both variables.
- */
+/** How often a test repeats in this run, and what came of it. The numbers are those of `campaigns.ts`. */
 import { Effect, Exit, Random } from "effect"
 import type { TestContext } from "vitest"
-
-/** What a test repeated, for the figures of `npm run campaign`. */
-export interface Figures {
-  readonly rounds: number
-  readonly failedSeeds: ReadonlyArray<number>
-}
+import { campaigns, type Name } from "./campaigns.ts"
 
 declare module "vitest" {
   interface TaskMeta {
-    figures?: Figures
+    /** What a test counted, for `npm run campaign` to print. */
+    figures?: Readonly<Record<string, number>>
   }
 }
 
 const size = process.env["AGENT_LAYERS_ROUNDS"] ?? "few"
 
-/** The seed of the first round. */
-export const firstSeed: number = Number(process.env["AGENT_LAYERS_SEED"] ?? 0)
+const wholeNumber = (name: string, text: string): number => {
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new Error(`${name} is "${text}"; npm run campaign -- NAME --rounds N --seed N sets it to a whole number`)
+}
 
-/** The number of rounds for this run. With one number it is the same in `npm test` and `npm run test:full`. */
-export const rounds = (few: number, many: number = few): number =>
-  size === "few" ? few : size === "many" ? many : Number(size)
+/** The seed of the first round. */
+export const firstSeed: number = wholeNumber("AGENT_LAYERS_SEED", process.env["AGENT_LAYERS_SEED"] ?? "0")
+
+/** The number of rounds for this run. */
+export const rounds = (name: Name): number => {
+  const { few, many } = campaigns[name]
+  return size === "few" ? few ?? many : size === "many" ? many : wholeNumber("AGENT_LAYERS_ROUNDS", size)
+}
 
 /** The time limit in milliseconds of a test that repeats: generous, and none to speak of in a campaign. */
 export const timeLimit: number = size === "few" ? 120_000 : size === "many" ? 600_000 : 24 * 3_600_000
+
+/** Notes what a test counted. */
+export const noteFigures = (test: TestContext, figures: Readonly<Record<string, number>>): void => {
+  test.task.meta.figures = { ...test.task.meta.figures, ...figures }
+}
 
 /** Stops a campaign in which nothing works. */
 const maxFailures = 10
@@ -39,14 +43,14 @@ const maxFailures = 10
  */
 export const forEachSeed = <E, R>(
   test: TestContext,
-  count: number,
+  name: Name,
   body: (seed: number) => Effect.Effect<void, E, R>
 ): Effect.Effect<void, E, R> =>
   Effect.gen(function*() {
     const failedSeeds: Array<number> = []
     let ran = 0
     let first: Exit.Exit<void, E> = Exit.void
-    while (ran < count && failedSeeds.length < maxFailures) {
+    while (ran < rounds(name) && failedSeeds.length < maxFailures) {
       const seed = firstSeed + ran++
       const exit = yield* Effect.exit(Random.withSeed(body(seed), seed))
       if (Exit.isFailure(exit)) {
@@ -54,17 +58,12 @@ export const forEachSeed = <E, R>(
         failedSeeds.push(seed)
       }
     }
-    countRounds(test, ran, failedSeeds)
+    noteFigures(test, { ran, failed: failedSeeds.length })
     if (failedSeeds.length > 0) {
       yield* Effect.logError(
         `${test.task.name}: failed with the seeds ${failedSeeds.join(", ")}. ` +
-          `To repeat one: AGENT_LAYERS_SEED=${failedSeeds[0]} npm test -- ${test.task.file.filepath}`
+          `To repeat one: npm run campaign -- ${name} --rounds 1 --seed ${failedSeeds[0]}`
       )
     }
     yield* first
   })
-
-/** Notes the rounds of a test that repeats without `forEachSeed`. */
-export const countRounds = (test: TestContext, count: number, failedSeeds: ReadonlyArray<number> = []): void => {
-  test.task.meta.figures = { rounds: count, failedSeeds }
-}

@@ -7,7 +7,7 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
 import { toReason } from "../../../src/layers/sandbox/internal/confined.ts"
-import { rounds, timeLimit } from "../../support/rounds.ts"
+import { noteFigures, rounds, timeLimit } from "../../support/rounds.ts"
 import { temporary } from "./subject.ts"
 
 const scratch = temporary("confinement")
@@ -37,7 +37,7 @@ const swapping = (workspace: string, script: string) =>
   )
 
 describe("files of a sandbox, while a command swaps links", () => {
-  it.live.skipIf(process.platform !== "linux")("are never those of the host", () =>
+  it.live.skipIf(process.platform !== "linux")("are never those of the host", (test) =>
     Effect.gen(function*() {
       fs.mkdirSync(path.join(victim, "sub"), { recursive: true })
       fs.writeFileSync(path.join(victim, "file"), "HOST")
@@ -76,7 +76,7 @@ describe("files of a sandbox, while a command swaps links", () => {
               outcomes.refused++
             })
         })
-      const turns = rounds(1_000)
+      const turns = rounds("sandbox-links")
       for (let turn = 0; turn < turns || outcomes.inside <= 20 || outcomes.refused <= 20; turn++) {
         for (const file of ["d/file", "d/sub/file"]) {
           yield* count(one.readFile(file), (bytes) => assert.strictEqual(Buffer.from(bytes).toString(), "INSIDE"))
@@ -90,6 +90,7 @@ describe("files of a sandbox, while a command swaps links", () => {
           yield* count(one.exec("cat file; true", { cwd: "d" }), ({ stdout }) => assert.notInclude(stdout, "HOST"))
         }
       }
+      noteFigures(test, outcomes)
       assert.deepStrictEqual(fs.readdirSync(victim, { recursive: true }).toSorted(), before)
       assert.strictEqual(fs.readFileSync(path.join(victim, "file"), "utf8"), "HOST")
       assert.strictEqual(fs.readFileSync(path.join(victim, "sub/file"), "utf8"), "HOST")
@@ -102,7 +103,7 @@ describe("files of a sandbox, while a command swaps links", () => {
         fs.mkdirSync(path.join(victim, "kept"), { recursive: true })
         for (let index = 0; index < 20; index++) fs.writeFileSync(path.join(victim, `kept/${index}`), "HOST")
         const before = fs.readdirSync(victim, { recursive: true }).toSorted()
-        for (let turn = 0; turn < rounds(60); turn++) {
+        for (let turn = 0; turn < rounds("sandbox-removal"); turn++) {
           yield* Effect.scoped(Effect.gen(function*() {
             const one = yield* session
             const workspace = path.join(one.state.location, "workspace")

@@ -101,7 +101,7 @@ describe("SessionCached over a backend with versions", () => {
         const writers = yield* Effect.forEach([0, 1], () => SessionSqlite.make({ filename }))
         const session = yield* cachedOver(yield* SessionSqlite.make({ filename }))
         let written = 0
-        yield* forEachSeed(test, rounds(60, 600), (n) =>
+        yield* forEachSeed(test, "cache-writers", (n) =>
           Effect.gen(function*() {
             const writer = writers[n % 2]!
             const kind = yield* Random.nextIntBetween(0, 6)
@@ -299,7 +299,7 @@ describe("SessionCached is bounded", () => {
       const maximum = { items: 50, bytes: 400 }
       const cache = boundedCache.make<boundedCache.Weight>(maximum, (_, weight) => weight)
       const model = new Map<string, boundedCache.Weight>()
-      for (let step = 0; step < rounds(20_000, 500_000); step++) {
+      for (let step = 0; step < rounds("cache-bounds"); step++) {
         const key = `${yield* Random.nextIntBetween(0, 30)}`
         const kind = yield* Random.nextIntBetween(0, 10)
         if (kind < 5) {
@@ -318,7 +318,7 @@ describe("SessionCached is bounded", () => {
         assert.isAtMost(bytes, maximum.bytes)
         if (entries === 0) assert.deepStrictEqual({ items, bytes }, { items: 0, bytes: 0 })
       }
-    }).pipe(Random.withSeed("bounded")))
+    }).pipe(Random.withSeed("bounded")), timeLimit)
 
   it.effect("by numbers", () =>
     Effect.gen(function*() {

@@ -15,7 +15,7 @@ import type { SessionError } from "agent-layers/services/SessionError"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { describeLaws } from "../../support/laws.ts"
-import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
+import { forEachSeed, timeLimit } from "../../support/rounds.ts"
 import { secret } from "../../support/session/decorators.ts"
 import { outageLaw, subjectsOf } from "../../support/session/lawsOver.ts"
 
@@ -208,7 +208,7 @@ describe("SessionCompacted", () => {
   it.effect(
     "cuts only where both sides are valid, whatever the history",
     (test) =>
-      forEachSeed(test, rounds(60, 1_000), () =>
+      forEachSeed(test, "compaction", () =>
         Effect.gen(function*() {
           const { given, maintain, session } = yield* open({
             maxItems: 4,

@@ -9,7 +9,7 @@ import { SessionError, type SessionErrorReason, Unavailable } from "agent-layers
 import { Context, Effect, Fiber, Layer, Logger, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { describeLaws } from "../../support/laws.ts"
-import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
+import { forEachSeed, timeLimit } from "../../support/rounds.ts"
 import { outageLaw, subjectsOf } from "../../support/session/lawsOver.ts"
 
 const subjects = subjectsOf("fallback")
@@ -367,7 +367,7 @@ describe("SessionFallback catches up", () => {
   it.effect(
     "whatever happens, in whatever order: at the same version the same items, and never ahead",
     (test) =>
-      forEachSeed(test, rounds(25, 500), () =>
+      forEachSeed(test, "fallback", () =>
         Effect.gen(function*() {
           const { first, primary, second, session } = yield* open()
           const other = yield* Effect.provideService(

@@ -3,7 +3,7 @@ import * as SessionPostgres from "agent-layers/layers/session/SessionPostgres"
 import { text, user } from "agent-layers/services/Item"
 import { Effect, Exit, Fiber, Random, Redacted, Schedule, Scope } from "effect"
 import { connect, startPostgres, untilUp } from "../../support/postgres.ts"
-import { rounds, timeLimit } from "../../support/rounds.ts"
+import { noteFigures, rounds, timeLimit } from "../../support/rounds.ts"
 import { commitsOf, writersInProcesses } from "../../support/session/servers.ts"
 import { allowTimeFor, until } from "../../support/until.ts"
 
@@ -45,11 +45,11 @@ describe("SessionPostgres over a server that fails", () => {
       Effect.gen(function*() {
         const url = yield* server.freshDatabase
         yield* writersInProcesses(
-          { backend: "postgres", url: Redacted.value(url), commits: rounds(200) },
+          { backend: "postgres", url: Redacted.value(url), commits: rounds("postgres-processes") },
           yield* SessionPostgres.make({ url })
         )
       }).pipe(Effect.scoped),
-    120_000
+    timeLimit
   )
 
   it.live(
@@ -94,7 +94,7 @@ describe("SessionPostgres over a server that fails", () => {
 
   it.live(
     "backends that are killed again and again: each commit is stored once and whole",
-    () =>
+    (test) =>
       Effect.gen(function*() {
         const url = yield* server.freshDatabase
         const session = yield* SessionPostgres.make({ url, maxConnections: 3 })
@@ -115,7 +115,7 @@ describe("SessionPostgres over a server that fails", () => {
             }), { concurrency: 2 })
         )
         // A kill stops the whole server for a moment, termination one connection.
-        for (let round = 1; round <= rounds(200); round++) {
+        for (let round = 1; round <= rounds("postgres-kills"); round++) {
           yield* allowTimeFor("some commits", yield* Random.nextIntBetween(5, 80))
           let pids: ReadonlyArray<number> = []
           while (pids.length === 0) pids = yield* Effect.orElseSucceed(backends, () => [])
@@ -131,6 +131,7 @@ describe("SessionPostgres over a server that fails", () => {
         const stored = commitsOf(items, 4)
         assert.strictEqual(version, answers.flat().length)
         assert.isAbove(version, 9)
+        noteFigures(test, { commits: version })
         for (const [index, writer] of ["x", "y"].entries()) {
           answers[index]!.forEach((version, turn) => assert.strictEqual(stored[version - 1], `${writer}/${turn}`))
         }

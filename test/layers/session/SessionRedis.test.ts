@@ -28,7 +28,7 @@ import { createClient } from "redis"
 import { describeLaws } from "../../support/laws.ts"
 import { startRedis } from "../../support/redis.ts"
 import { requires } from "../../support/requires.ts"
-import { rounds, timeLimit } from "../../support/rounds.ts"
+import { noteFigures, rounds, timeLimit } from "../../support/rounds.ts"
 import { commitsOf, writersInProcesses } from "../../support/session/servers.ts"
 import { everything } from "../../support/session/subjects.ts"
 import { allowTimeFor, until, untilSo } from "../../support/until.ts"
@@ -415,9 +415,9 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis"), () => {
     () =>
       Effect.gen(function*() {
         const session = yield* open({ prefix: "agent-layers" })
-        yield* writersInProcesses({ backend: "redis", url: server.url, commits: rounds(30, 300) }, session)
+        yield* writersInProcesses({ backend: "redis", url: server.url, commits: rounds("redis-processes") }, session)
       }).pipe(Effect.scoped),
-    120_000
+    timeLimit
   )
 })
 
@@ -538,7 +538,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
 
   it.live(
     "a server that is killed again and again: each commit is stored once and whole",
-    () =>
+    (test) =>
       Effect.gen(function*() {
         const { make, server } = yield* own()
         const session = yield* make({ timeout: "2 seconds" })
@@ -558,7 +558,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
               return versions
             }), { concurrency: 2 })
         )
-        for (const round of ranged(rounds(4, 80))) {
+        for (const round of ranged(rounds("redis-kills"))) {
           yield* allowTimeFor("some commits", yield* Random.nextIntBetween(20, 150))
           if (round % 2 === 0) {
             yield* server.kill
@@ -576,6 +576,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
         const stored = commitsOf(items, 4)
         assert.strictEqual(version, answers.flat().length)
         assert.isAbove(version, 20)
+        noteFigures(test, { commits: version })
         for (const [index, writer] of ["x", "y"].entries()) {
           answers[index]!.forEach((version, turn) =>
             assert.strictEqual(stored[version - 1], `${writer}/${turn}`)

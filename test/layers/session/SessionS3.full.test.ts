@@ -4,7 +4,7 @@ import * as SessionMemory from "agent-layers/layers/session/SessionMemory"
 import { type Item, user } from "agent-layers/services/Item"
 import type { Session } from "agent-layers/services/Session"
 import { Effect, Fiber, Random, Stream } from "effect"
-import { forEachSeed, rounds, timeLimit } from "../../support/rounds.ts"
+import { forEachSeed, timeLimit } from "../../support/rounds.ts"
 import * as S3Peer from "../../support/s3/S3Peer.ts"
 import { label, labels, large, objectsOf, open } from "../../support/s3/sessions.ts"
 
@@ -67,7 +67,7 @@ describe("SessionS3 beside SessionMemory", () => {
   it.live(
     "does the same whatever goes wrong on the way",
     (test) =>
-      forEachSeed(test, rounds(40), () =>
+      forEachSeed(test, "s3", () =>
         Effect.gen(function*() {
           const peer = yield* S3Peer.makeWith({ pageSize: 3 })
           const model = yield* SessionMemory.make()

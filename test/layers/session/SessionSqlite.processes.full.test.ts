@@ -5,7 +5,7 @@ import { type Item, text, user } from "agent-layers/services/Item"
 import type { SessionError } from "agent-layers/services/SessionError"
 import { Effect, Fiber } from "effect"
 import * as path from "node:path"
-import { rounds, timeLimit } from "../../support/rounds.ts"
+import { noteFigures, rounds, timeLimit } from "../../support/rounds.ts"
 import { runProgram } from "../../support/session/child.ts"
 import { openRaw, temporaryFolder } from "../../support/session/subjects.ts"
 import { allowTimeFor, stays } from "../../support/until.ts"
@@ -50,7 +50,7 @@ describe("SessionSqlite among processes", () => {
   it.live("several processes that open a fresh database and write at once lose nothing", () =>
     Effect.gen(function*() {
       const filename = yield* file
-      const commits = rounds(150)
+      const commits = rounds("sqlite-processes")
       const names = ["a", "b", "c", "d"]
       const children = yield* Effect.forEach(names, (name) =>
         writer({ filename, conversation: "shared", name, from: 0, commits, size: 3 }))
@@ -82,7 +82,7 @@ describe("SessionSqlite among processes", () => {
         [{ component: "session", version: 1 }]
       )
       yield* sound(filename)
-    }), 120_000)
+    }), timeLimit)
 
   it.live(
     "the event loop goes on while another process holds the lock, and the commit follows",
@@ -134,12 +134,12 @@ describe("SessionSqlite among processes", () => {
 
   it.live(
     "a writer that is killed leaves whole commits, each one that was answered, and a retry stores once",
-    () =>
+    (test) =>
       Effect.gen(function*() {
         const filename = yield* file
         const size = 4
         let next = 0
-        for (let round = 0; round < rounds(60); round++) {
+        for (let round = 0; round < rounds("sqlite-kills"); round++) {
           const child = yield* writer({ filename, conversation: "a", name: "w", from: next, commits: 100_000, size })
           yield* child.read(1)
           child.process.stdin.write("go\n")
@@ -172,6 +172,7 @@ describe("SessionSqlite among processes", () => {
           }))
           next = last + 1
         }
+        noteFigures(test, { commits: next })
       }),
     timeLimit
   )
