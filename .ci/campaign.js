@@ -10,11 +10,11 @@ const say = (...lines) => process.stdout.write(`${lines.join("\n")}\n`)
 
 const number = (count) => count.toLocaleString("en-US")
 const rounds = (count) => `${number(count)} ${count === 1 ? "round" : "rounds"}`
-const minutes = (count) => count < 1 ? "under 1 min" : `about ${count} min`
+const minutes = (count) => `about ${count} min`
 
 const width = Math.max(...Object.keys(campaigns).map((name) => name.length))
 const list = Object.entries(campaigns).map(([name, { campaign, minutes: long, says }]) =>
-  `  ${name.padEnd(width)}  ${rounds(campaign).padStart(17)}, ${minutes(long).padEnd(12)}  ${says}`
+  `  ${name.padEnd(width)}  ${rounds(campaign).padStart(17)}, ${minutes(long)}  ${says}`
 )
 
 const usage = [
@@ -56,8 +56,8 @@ const run = async (name, count, seed) => {
   say(...head(fileURLToPath(new URL("..", import.meta.url))), "")
   say(`${name}: ${says}`, `${file}, ${rounds(count)}, the first seed is ${seed}`, "")
   const testNamePattern = new RegExp(pattern)
-  const { errors, tests } = await runTests([file], { mode: "campaign", testNamePattern })
-  const asked = tests.filter(({ names }) => testNamePattern.test(names.join(" ")))
+  const { errors, tests } = await runTests([file], { mode: "all", testNamePattern })
+  const asked = tests.filter(({ names }) => testNamePattern.test(names.join(" > ")))
   for (const { duration, error, meta, names, state } of asked) {
     const seconds = duration / 1000
     const rate = state === "passed" && seconds > 0 ? [`${(count / seconds).toPrecision(3)} rounds a second`] : []

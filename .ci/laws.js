@@ -21,7 +21,7 @@ const files = filesBelow("test/layers").concat("test/services/SessionStack.test.
 
 const pattern = /laws: |every pair of decorators over memory .* (keeps the laws|is refused)$|deep stacks /
 
-const { errors, tests } = await runTests(files, { mode: "full", testNamePattern: pattern })
+const { errors, tests } = await runTests(files, { mode: "all", testNamePattern: pattern })
 
 const kindOf = (file) => file.startsWith("test/layers/") ? file.split("/")[2] : "session"
 

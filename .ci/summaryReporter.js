@@ -34,7 +34,7 @@ export default class SummaryReporter {
         else if (result.state === "failed") failedHere++
         else if (result.state === "skipped") {
           // Left out by `-t`: not asked for, so not skipped.
-          if (pattern !== undefined && !pattern.test(test.fullName.replaceAll(" > ", " "))) continue
+          if (pattern !== undefined && !pattern.test(test.fullName)) continue
           skipped++
           const why = reasonOf(test, result.note) ?? `no reason given (${module.relativeModuleId}: ${test.fullName})`
           reasons.set(why, (reasons.get(why) ?? 0) + 1)

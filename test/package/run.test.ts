@@ -1,4 +1,4 @@
-/** `.ci/run`: the tests in both forms, the mission and the checks, with no skip allowed; the first failure decides. */
+/** `.ci/run`: the tests, the long ones too, the mission and the checks, with no skip allowed; the first failure decides. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
