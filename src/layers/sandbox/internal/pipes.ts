@@ -21,9 +21,9 @@ const atOnce = 16
 /**
  * Pipes for the output of commands. What Node calls a pipe is a socket, and a socket cannot be opened by name: in a
  * command, `echo oops > /dev/stderr` would fail. So the pipes are fifos, made several at a time in a directory that only
- * this process uses, and without a name as soon as both ends are open.
+ * this process uses, and without a name as soon as both ends are open. They belong to `owner`, who may open them again.
  */
-export const make = (directory: string): Pipes => {
+export const make = (directory: string, owner: number | undefined): Pipes => {
   const free: Array<string> = []
   let made = 0
 
@@ -57,6 +57,7 @@ export const make = (directory: string): Pipes => {
       const name = free.pop()!
       const read = fs.openSync(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
       try {
+        if (owner !== undefined) fs.fchownSync(read, owner, owner)
         return { read, write: fs.openSync(name, fs.constants.O_WRONLY) }
       } catch (error) {
         fs.closeSync(read)

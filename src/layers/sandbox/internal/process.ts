@@ -8,6 +8,8 @@ import * as os from "node:os"
 import type { Readable, Writable } from "node:stream"
 import * as timers from "node:timers/promises"
 import * as SandboxError from "../../../services/SandboxError.ts"
+import { adviseOnLength } from "./commandLength.ts"
+import { codeOf } from "./confined.ts"
 import type { Pipe, Pipes } from "./pipes.ts"
 
 export interface Program {
@@ -18,8 +20,10 @@ export interface Program {
   readonly cwd: string
   /** A descriptor to read from; absent: nothing to read. */
   readonly stdin: number | undefined
-  /** What the program finds on descriptor 3. With it, what it writes to descriptor 4 becomes its `status`. */
-  readonly input?: string | undefined
+  /** What the program finds on descriptors 4, 5, …. With it, what it writes to descriptor 3 becomes its `status`. */
+  readonly inputs?: ReadonlyArray<Uint8Array> | undefined
+  /** The user and group that it runs as, without supplementary groups. Absent: those of this process. */
+  readonly owner?: number | undefined
 }
 
 export interface Running {
@@ -71,7 +75,9 @@ let inherited: ReadonlyArray<number> | undefined
 
 const startFailed = (file: string, cause: unknown) =>
   new SandboxError.ExecFailed({
-    description: `${file} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
+    description: codeOf(cause) === "E2BIG"
+      ? `The command and its variables are too long. ${adviseOnLength}`
+      : `${file} could not be started: ${cause instanceof Error ? cause.message : String(cause)}`,
     cause
   })
 
@@ -89,13 +95,15 @@ const start = (
   onOutput: (from: "stdout" | "stderr", chunk: Uint8Array) => void
 ): Effect.Effect<Started, SandboxError.ExecFailed> =>
   Effect.callback((resume) => {
-    const isPiped = program.input !== undefined
+    const { inputs = [] } = program
+    const isPiped = program.inputs !== undefined
     const nothing = fs.openSync("/dev/null", "r+")
     const stdio: Array<"pipe" | "ignore" | number> = [
       program.stdin ?? "ignore",
       pipes.stdout.write,
       pipes.stderr.write,
-      ...(isPiped ? ["pipe", "pipe"] as const : [])
+      ...(isPiped ? ["pipe" as const] : []),
+      ...inputs.map(() => "pipe" as const)
     ]
     inherited ??= findInherited()
     for (const fd of inherited) {
@@ -112,6 +120,7 @@ const start = (
         cwd: program.cwd,
         env: program.environment,
         stdio,
+        ...(program.owner === undefined ? {} : { uid: program.owner, gid: program.owner }),
         // A session of its own: what is typed at this terminal is for this process alone, which then ends its commands.
         detached: true
       })
@@ -130,10 +139,12 @@ const start = (
       return socket as Readable
     })
     if (isPiped) {
-      const input = child.stdio[3] as Writable
-      input.on("error", () => {})
-      input.end(program.input)
-      const output = child.stdio[4] as Readable
+      inputs.forEach((content, index) => {
+        const input = child.stdio[4 + index] as Writable
+        input.on("error", () => {})
+        input.end(content)
+      })
+      const output = child.stdio[3] as Readable
       output.setEncoding("utf8")
       output.on("data", (text: string) => {
         if (status.length < maxStatus) status += text
