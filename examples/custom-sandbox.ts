@@ -104,7 +104,9 @@ const guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 
 /** The client: makes boxes and finds them again. */

@@ -11,7 +11,9 @@ const guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 const client = SandboxBoxes.pipe(Layer.provide(Boxes.layer))
 const subject: SandboxLaws.SandboxSubject = {

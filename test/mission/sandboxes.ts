@@ -67,7 +67,9 @@ const shelf = (workspaces: Map<string, Map<string, Uint8Array>>, broken?: () => 
     environment: false,
     processes: false,
     memory: false,
-    cpu: false
+    cpu: false,
+    kernel: false,
+    identity: false
   }
   return Layer.succeed(
     Sandbox.Sandbox,

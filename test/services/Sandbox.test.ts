@@ -11,7 +11,9 @@ const guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 
 /** The least backend: files in a map, and one command that says what it was given. */

@@ -54,7 +54,16 @@ const runningOn = (
 
 const inWorkspace = (session: Session, file: string) => path.join(session.root, file)
 
-const claims = { fileSystem: true, network: true, environment: true, processes: true, memory: true, cpu: true }
+const claims = {
+  fileSystem: true,
+  network: true,
+  environment: true,
+  processes: true,
+  memory: true,
+  cpu: true,
+  kernel: true,
+  identity: true
+}
 
 interface Double {
   readonly how: string

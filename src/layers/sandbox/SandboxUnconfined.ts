@@ -4,8 +4,8 @@
  *
  * What it does give: a workspace that goes with its scope, file operations that stay inside the workspace, an
  * environment without the host's variables, and commands whose processes are killed when they end, time out or are
- * interrupted. When this process is killed, its commands go on, and its workspaces (`agent-layers-…` below the root) are
- * left behind. On systems without `/proc` (macOS) a command that swaps links during a file operation can lead that out
+ * interrupted. When this process is killed, its commands go on. Its workspaces (`agent-layers-…` below the root) are
+ * removed when the next sandbox is built over the same root, except those that were to be kept. On systems without `/proc` (macOS) a command that swaps links during a file operation can lead that out
  * of the workspace.
  *
  * @since 0.1.0
@@ -52,7 +52,9 @@ export const guarantees: Guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 
 const failed = (reason: SandboxErrorReason) => new SandboxError({ backend: "unconfined", operation: "open", reason })
@@ -69,6 +71,7 @@ export const make = (options: Options = {}): Effect.Effect<Sandbox["Service"], S
       return yield* new Unavailable({ description: "Commands need a POSIX system (Linux, macOS)" })
     }
     const root = yield* local.openRoot(options.root)
+    yield* local.sweep(root)
     return makeSandbox(local.make(unconfined.backendOf(root, options.path ?? [], guarantees)))
   }).pipe(Effect.mapError(failed))
 

@@ -178,7 +178,9 @@ const nothing: Guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 
 const encoder = new TextEncoder()

@@ -364,7 +364,7 @@ export const make = (primitives: Primitives) => {
   const open = (
     acquire: Effect.Effect<Workspace | undefined, SandboxErrorReason, Scope.Scope>,
     environment: Readonly<Record<string, string>>,
-    onReady: () => void
+    setReady: (isReady: boolean) => void
   ): Effect.Effect<Session | undefined, SandboxErrorReason, Scope.Scope> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function*() {
@@ -374,9 +374,16 @@ export const make = (primitives: Primitives) => {
           yield* Scope.close(scope, exit)
           return yield* exit as Exit.Exit<undefined, SandboxErrorReason>
         }
+        setReady(true)
+        const { onReady } = exit.value
+        const ready = onReady === undefined ? Exit.void : yield* Effect.exit(call(() => onReady, unavailable))
+        if (Exit.isFailure(ready)) {
+          setReady(false)
+          yield* Scope.close(scope, ready)
+          return yield* ready as Exit.Exit<undefined, SandboxErrorReason>
+        }
         const { close, session } = makeSession(backend, guarantees, exit.value, environment)
         yield* Scope.addFinalizer(scope, close)
-        onReady()
         return session
       })
     )
@@ -392,8 +399,8 @@ export const make = (primitives: Primitives) => {
             (workspace) => fill(backend, workspace, manifest)
           ),
           manifest.environment ?? {},
-          () => {
-            isReady = true
+          (ready) => {
+            isReady = ready
           }
         )
       ) as Effect.Effect<Session, SandboxErrorReason, Scope.Scope>
@@ -415,8 +422,8 @@ export const make = (primitives: Primitives) => {
       // What cannot be opened is not thereby lost.
       call(() => primitives.resume!(state, () => !isReady || isKept), unavailable),
       manifest?.environment ?? {},
-      () => {
-        isReady = true
+      (ready) => {
+        isReady = ready
       }
     )
     if (session !== undefined) return { _tag: "Resumed" as const, session }

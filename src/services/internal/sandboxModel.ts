@@ -22,6 +22,13 @@ export interface Guarantees {
   readonly memory: boolean
   /** Processor time of a command's processes is bounded. */
   readonly cpu: boolean
+  /**
+   * Commands change no setting of the kernel: all of `/proc` is read-only, and system calls that change the machine or
+   * reach around namespaces are refused.
+   */
+  readonly kernel: boolean
+  /** Commands run as another user than the host process: what only that user may read or write stays closed to them. */
+  readonly identity: boolean
 }
 
 /**
@@ -156,7 +163,7 @@ export interface ExecResult extends Schema.Schema.Type<typeof ExecResult> {}
  * @since 0.1.0
  */
 export const FileEntry = Schema.Struct({
-  /** Relative to the workspace. */
+  /** Relative to the workspace. A byte that is not UTF-8 is written as `\xHH`, see `SandboxSession`. */
   path: Schema.String,
   kind: Schema.Literals(["file", "directory", "link", "other"]),
   /** Bytes; 0 for what is not a file. */
@@ -214,6 +221,11 @@ export interface Workspace {
   readonly id: string
   readonly location: string
   readonly root: string
+  /**
+   * Runs once the manifest is carried out, before the session is handed out: from here on `isKept()` says what is
+   * meant, also for a process that is killed.
+   */
+  readonly onReady?: Effect.Effect<void, unknown>
   /**
    * Gives the exit code when no process of the command is left and all its output has been handed to `onOutput`.
    * Interruption, by which timeouts come too, kills the process tree and then does the same.

@@ -63,7 +63,7 @@ describe("SandboxBubblewrap where bubblewrap does not work", () => {
     () =>
       Effect.gen(function*() {
         assert.match(yield* fake("nothing", "exit 0"), /does not work here/)
-        const noWalls = `while [ "$1" != "--" ]; do shift; done; shift; "$@"; echo "{ \\"exit-code\\": $? }" >&4`
+        const noWalls = `while [ "$1" != "--" ]; do shift; done; shift; "$@"; echo "{ \\"exit-code\\": $? }" >&3`
         assert.match(yield* fake("no-walls", noWalls), /Commands would see/)
         assert.deepStrictEqual(fs.readdirSync(path.join(scratch, "root")), [])
       })

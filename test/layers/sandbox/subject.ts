@@ -15,7 +15,8 @@ import { afterAll, beforeAll } from "vitest"
 export const temporary = (name: string): string => {
   const directory = path.join(fs.realpathSync(os.tmpdir()), `sandbox-test-${name}-${randomUUID().slice(0, 8)}`)
   beforeAll(() => {
-    fs.mkdirSync(directory, { mode: 0o700 })
+    // Commands of root's programs are another user, who passes through.
+    fs.mkdirSync(directory, { mode: 0o711 })
   })
   afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
   return directory

@@ -7,11 +7,15 @@ import * as path from "node:path"
 import type { Guarantees, Sandbox } from "../../../services/Sandbox.ts"
 import type { SandboxErrorReason } from "../../../services/SandboxError.ts"
 import * as SandboxError from "../../../services/SandboxError.ts"
+import { toBytes } from "./fileNames.ts"
 import type { Backend } from "./local.ts"
 import { baseEnvironment, shellArguments } from "./local.ts"
 import type { Running } from "./process.ts"
 import { pause } from "./process.ts"
 import { isAlive, killGroup } from "./processTree.ts"
+import { makeFilter } from "./seccomp.ts"
+import type { UserRange } from "./users.ts"
+import { findBarrier } from "./users.ts"
 
 export const backend = "bubblewrap"
 
@@ -24,6 +28,10 @@ export interface Setup {
   /** Shell commands that bound what comes after them. */
   readonly limits: string
   readonly tmpBytes: number
+  /** The users that commands run as, one for each workspace. Absent: that of this process. */
+  readonly users: UserRange | undefined
+  /** The system-call filter. Absent: there is none for this machine. */
+  readonly filter: Uint8Array | undefined
 }
 
 const home = "/workspace"
@@ -66,8 +74,24 @@ const wrongBind = (source: string, target: string): string | undefined => {
 const limit = (flag: string, value: number | undefined, unit: number): string =>
   value === undefined ? "" : `ulimit -${flag} ${Math.max(1, Math.floor(value / unit))} || exit 126; `
 
+/** Where workspaces lie, programs and binds have to be within reach of the users that commands run as. */
+const checkReach = (
+  users: UserRange | undefined,
+  places: ReadonlyArray<string>
+): Effect.Effect<void, SandboxErrorReason> =>
+  Effect.forEach(users === undefined ? [] : places, (place) => {
+    const barrier = findBarrier(fs.realpathSync(place))
+    return barrier === undefined
+      ? Effect.void
+      : Effect.fail(unavailable(
+        `Commands run as a user of their own, which cannot pass ${barrier} to reach ${place}. Allow it ` +
+          `(chmod o+x ${barrier}), choose another place, or pass user: "host", by which commands run as root without ` +
+          "capabilities and less is guaranteed"
+      ))
+  }, { discard: true })
+
 /** Checks the options. */
-export const setup = Effect.fnUntraced(function*(options: {
+export const setup = Effect.fnUntraced(function*(root: string, users: UserRange | undefined, options: {
   readonly network?: boolean | undefined
   readonly binds?:
     | ReadonlyArray<{
@@ -85,10 +109,8 @@ export const setup = Effect.fnUntraced(function*(options: {
   } | undefined
   readonly tmpBytes?: number | undefined
   readonly program?: string | undefined
+  readonly debugging?: boolean | undefined
 }): Effect.fn.Return<Setup, SandboxErrorReason> {
-  if (process.platform !== "linux") {
-    return yield* Effect.fail(unavailable("bubblewrap needs Linux; choose another sandbox on this system"))
-  }
   const program = options.program ?? (yield* findProgram)
   if (program === undefined || !isExecutable(program)) {
     return yield* Effect.fail(unavailable(
@@ -105,6 +127,7 @@ export const setup = Effect.fnUntraced(function*(options: {
     const wrong = wrongBind(source, target)
     if (wrong !== undefined) return yield* Effect.fail(unavailable(`The bind of ${source} cannot be made: ${wrong}`))
   }
+  yield* checkReach(users, [path.join(root, "."), program, ...binds.map(({ source }) => source)])
   const { cpuSeconds, fileBytes, memoryBytes, openFiles } = options.limits ?? {}
   return {
     program,
@@ -113,7 +136,9 @@ export const setup = Effect.fnUntraced(function*(options: {
     path: options.path ?? [],
     limits: "ulimit -c 0; " + limit("d", memoryBytes, 1024) + limit("t", cpuSeconds, 1) + limit("f", fileBytes, 512) +
       limit("n", openFiles, 1),
-    tmpBytes: Math.max(1, Math.floor(options.tmpBytes ?? 256 * 1024 * 1024))
+    tmpBytes: Math.max(1, Math.floor(options.tmpBytes ?? 256 * 1024 * 1024)),
+    users,
+    filter: makeFilter(process.arch, options.debugging === true)
   }
 })
 
@@ -141,7 +166,11 @@ const accounts = {
   group: `sandbox:x:${user}:\nnogroup:x:65534:\n`
 }
 
-const zero = "\0"
+/** How many words bubblewrap takes in all (MAX_ARGS of bubblewrap.c), and those of a variable: `--setenv NAME VALUE`. */
+const maxWords = 9000
+const wordsPerVariable = 3
+
+const terminated = (words: ReadonlyArray<string>): Buffer => Buffer.from(words.map((word) => `${word}\0`).join(""))
 
 /** A process that the kernel cannot end, or another one under its number, must not hold up the caller for ever. */
 const maxRounds = 5000
@@ -172,7 +201,8 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
     ...["--ro-bind", "/usr", "/usr"],
     ...systemDirectories(),
     ...systemFiles(setup.network),
-    ...["--proc", "/proc", "--dev", "/dev", "--size", String(setup.tmpBytes), "--tmpfs", "/dev/shm"],
+    // Also where the command's user is the real root, and without capabilities could still write kernel settings.
+    ...["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--size", String(setup.tmpBytes), "--tmpfs", "/dev/shm"],
     ...[
       "--size",
       String(setup.tmpBytes),
@@ -188,31 +218,49 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
     ],
     ...setup.binds.flatMap(({ isWritable, source, target }) => [isWritable ? "--bind" : "--ro-bind", source, target])
   ]
+  // Descriptors of the program, in this order. What stands in its arguments can be read by every user of the host.
+  const [statusFd, argumentsFd, passwdFd, groupFd, filterFd] = ["3", "4", "5", "6", "7"] as const
+  const { filter, users } = setup
+  const options = [
+    ...["--args", argumentsFd, "--json-status-fd", statusFd],
+    ...(filter === undefined ? [] : ["--seccomp", filterFd]),
+    ...machine,
+    ...["--perms", "0444", "--ro-bind-data", passwdFd, "/etc/passwd"],
+    ...["--perms", "0444", "--ro-bind-data", groupFd, "/etc/group"]
+  ]
+  const base = baseEnvironment(home, setup.path)
+  // For what stands around the command, and in the arguments that are read from a descriptor.
+  const reserved = options.length + wordsPerVariable * Object.keys(base).length + 50
   return {
     backend,
     guarantees,
     root,
     visibleAt: home,
-    prepare: (place) => {
-      for (const [name, content] of Object.entries(accounts)) fs.writeFileSync(path.join(place.private, name), content)
-    },
+    users,
+    maxWords: { maximum: maxWords - reserved, perVariable: wordsPerVariable },
     program: (place, { command, environment }, cwd) => ({
       program: {
         file: setup.program,
-        // What stands here can be read by every user of the host, so variables go in by a pipe.
         arguments: [
-          ...["--args", "3", "--json-status-fd", "4"],
-          ...machine,
-          ...Object.keys(accounts).flatMap((name) => ["--ro-bind", path.join(place.private, name), `/etc/${name}`]),
+          ...options,
           ...["--bind", place.workspace, home, "--remount-ro", "/dev", "--remount-ro", "/"],
-          ...["--chdir", path.posix.join(home, cwd.path)],
           ...["--", "/bin/sh", ...shellArguments(command, setup.limits)]
         ],
         // The first process in the sandbox is bubblewrap's own, and shows its environment to the others.
         environment: {},
-        input: Object.entries({ ...baseEnvironment(home, setup.path), ...environment })
-          .map((variable) => ["--setenv", ...variable].join(zero) + zero).join(""),
-        cwd: "/"
+        inputs: [
+          Buffer.concat([
+            terminated(Object.entries({ ...base, ...environment }).flatMap((variable) => ["--setenv", ...variable])),
+            terminated(["--chdir"]),
+            // A name that need not be UTF-8, as an argument of this process's own could only be.
+            toBytes(`${path.posix.join(home, cwd.path)}\0`)
+          ]),
+          Buffer.from(accounts.passwd),
+          Buffer.from(accounts.group),
+          ...(filter === undefined ? [] : [filter])
+        ],
+        cwd: "/",
+        owner: place.owner
       },
       end,
       exitCode: ({ exitCode, status }, stderr) => {
@@ -231,26 +279,57 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
 
 const help = (said: string): string => {
   if (/unknown option/i.test(said)) return `bubblewrap 0.8.0 or newer is needed. ${said}`
+  if (/Can't find source path/i.test(said)) {
+    return `Commands run as a user that cannot reach what they need. Allow it (chmod o+x on the directories above). ${said}`
+  }
   if (/namespace|uid map|Operation not permitted|Permission denied|setgroups|RTM_NEWADDR/i.test(said)) {
     return "This machine does not let bubblewrap make namespaces. Allow it: sysctl kernel.unprivileged_userns_clone=1 " +
       "(Debian); an AppArmor profile for bwrap, or sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); " +
-      `--security-opt seccomp=unconfined --security-opt apparmor=unconfined (in a container). ${said}`
+      "--security-opt seccomp=unconfined --security-opt apparmor=unconfined (in a container). If only root may make " +
+      `namespaces, user: "host" runs commands as root without capabilities and guarantees less. ${said}`
   }
   return `bubblewrap does not work here. ${said}`
 }
 
-/** Runs a command, and looks whether it is walled in. */
+/** Whether the kernel refused the filter, in bubblewrap's words. */
+export const hasRefusedFilter = (reason: SandboxErrorReason): boolean => reason.message.includes("PR_SET_SECCOMP")
+
+/**
+ * What a command must not find, each line with the claim that it would break. It looks at permission bits and reads: it
+ * writes nothing but a file of the workspace.
+ */
+const probeScript = `[ -e "$1" ] && exit 3
+for d in / /dev; do [ -w "$d" ] && echo "fileSystem $d can be written"; done
+for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/panic_on_oom /proc/sys/fs/mqueue/msg_max \
+  /proc/sys/net/ipv4/ip_forward /proc/sysrq-trigger /proc/pressure/cpu /proc/self/uid_map /proc/self/oom_score_adj \
+  /proc/acpi /proc/scsi /proc/irq /sys /sys/kernel /sys/fs/cgroup; do [ -w "$f" ] && echo "kernel $f can be written"; done
+for d in /dev/mem /dev/kmsg /dev/kvm /dev/fuse; do [ -e "$d" ] && echo "kernel $d is there"; done
+[ -e /dev/vsock ] && echo "network /dev/vsock is there"
+while read -r k v; do case $k in
+  CapEff:|CapPrm:|CapBnd:|CapInh:|CapAmb:) [ "$v" = 0000000000000000 ] || echo "kernel $k $v";;
+  NoNewPrivs:) [ "$v" = 1 ] || echo "kernel $k $v";;
+  Seccomp:) [ "$v" = 2 ] || { echo "network no system-call filter"; echo "kernel no system-call filter"; };;
+esac; done < /proc/self/status
+n=0; while read -r l; do n=$((n + 1)); done < /proc/net/dev
+[ "$n" = 3 ] || echo "network more interfaces than one"
+n=0; for p in /proc/[0-9]*; do n=$((n + 1)); done
+[ "$n" -lt 6 ] || echo "processes $n of them"
+IFS= read -r l < /proc/1/environ; [ -z "$l" ] || echo "environment that of bubblewrap"
+for f in /proc/kmsg /proc/slabinfo /proc/timer_list /proc/vmallocinfo /proc/kpagecount /proc/kcore /etc/shadow; do
+  [ -e "$f" ] && [ -r "$f" ] && echo "identity $f can be read"
+done
+: > probe`
+
+/** Claims that do not hold, with what was seen, by the lines of a probe. */
+const findBroken = (guarantees: Guarantees, lines: string): ReadonlyArray<string> =>
+  lines.split("\n").filter((line) => Object.entries(guarantees).some(([claim, isMade]) => isMade && line.startsWith(`${claim} `)))
+
+/** Runs a command, and looks whether what is claimed holds for it. */
 export const probe = (sandbox: Sandbox["Service"]): Effect.Effect<void, SandboxErrorReason> =>
   Effect.scoped(Effect.gen(function*() {
     const session = yield* sandbox.create()
     const { location } = session.state
-    const result = yield* session.exec([
-      "/bin/sh",
-      "-c",
-      `[ -e "$1" ] && exit 3; echo works > probe`,
-      "sh",
-      location
-    ], { timeout: "20 seconds" })
+    const result = yield* session.exec(["/bin/sh", "-c", probeScript, "sh", location], { timeout: "20 seconds" })
     if (result.exitCode === 3) {
       return yield* Effect.fail(unavailable(
         `Commands would see ${path.dirname(location)}, where the workspaces lie: do not bind a directory above it, ` +
@@ -260,6 +339,17 @@ export const probe = (sandbox: Sandbox["Service"]): Effect.Effect<void, SandboxE
     if (result.exitCode !== 0 || result.isTimedOut) {
       return yield* Effect.fail(unavailable(
         `bubblewrap does not work here: a command ended with ${result.exitCode}. ${result.stderr.trim()}`
+      ))
+    }
+    const made = fs.statSync(path.join(location, "workspace/probe"), { throwIfNoEntry: false })
+    const broken = [
+      ...findBroken(sandbox.guarantees, result.stdout),
+      ...(made === undefined ? ["fileSystem the workspace of a command is another one"] : []),
+      ...(sandbox.guarantees.identity && made?.uid === process.geteuid?.() ? ["identity that of this process"] : [])
+    ]
+    if (broken.length > 0) {
+      return yield* Effect.fail(unavailable(
+        `Commands would not be confined as this sandbox claims, because of its binds or this machine: ${broken.join("; ")}`
       ))
     }
   })).pipe(

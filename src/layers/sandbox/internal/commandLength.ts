@@ -28,16 +28,16 @@ export const adviseOnLength =
 
 const show = (count: number): string => count.toLocaleString("en-US")
 
-/** What is wrong with the length of a command, if something is. `maxVariables`: how many the backend can hand on. */
+/** What is wrong with the length of a command, if something is. `maxWords`: how many words a backend can hand on. */
 export const wrongLength = (
   { command, environment }: Pick<Command, "command" | "environment">,
-  maxVariables: number
+  maxWords: { readonly maximum: number; readonly perVariable: number } | undefined
 ): string | undefined => {
   const parts = typeof command === "string" ? [command] : command
   const variables = Object.entries(environment)
   const names = [
     ...parts.map(() => typeof command === "string" ? "The command line" : "An argument"),
-    ...variables.map(([name]) => `Variable "${name}"`)
+    ...variables.map(([name]) => `Variable "${name.slice(0, 100)}"`)
   ]
   const lengths = [
     ...parts.map((part) => Buffer.byteLength(part) + 1),
@@ -48,8 +48,9 @@ export const wrongLength = (
     return `${names[long]} has ${show(lengths[long]! - 1)} bytes; the system takes ${show(maxArgument - 1)}. ` +
       adviseOnLength
   }
-  if (variables.length > maxVariables) {
-    return `${show(variables.length)} variables are too many; this sandbox takes ${show(maxVariables)}. ${adviseOnLength}`
+  if (maxWords !== undefined && parts.length + variables.length * maxWords.perVariable > maxWords.maximum) {
+    return `${show(parts.length)} arguments and ${show(variables.length)} variables are too many: this sandbox takes ` +
+      `${show(maxWords.maximum)} arguments, and a variable counts as ${maxWords.perVariable}. ${adviseOnLength}`
   }
   const all = lengths.reduce((sum, length) => sum + length + 8, 0)
   const most = Math.min(maxOfAll, Math.max(maxArgument, stackBytes() / 4)) - reserve

@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import type { FileEntry } from "../../../services/Sandbox.ts"
 import type { SandboxErrorReason } from "../../../services/SandboxError.ts"
 import * as SandboxError from "../../../services/SandboxError.ts"
+import { decodeName, encodeName, toBytes, toRaw } from "./fileNames.ts"
 
 /**
  * File operations below a directory that hold while somebody else changes it. Nothing is opened by a path of more than
@@ -16,7 +17,7 @@ import * as SandboxError from "../../../services/SandboxError.ts"
  * The calls are synchronous: a round trip through Node's thread pool costs several times what the call itself does on
  * a local disk. Work of unknown size is a generator that yields what it has done, so that `run` can let others go on.
  *
- * Names are byte strings (one character per byte), because a name need not be UTF-8.
+ * Names are raw (see `fileNames.ts`), because a name need not be UTF-8.
  */
 
 /** Linux's O_PATH, the same number on every architecture that Node runs on; Node does not name it. */
@@ -43,11 +44,9 @@ export interface Root extends Entry {
   readonly isAnchored: boolean
   /** The path that it was opened by. */
   readonly path: string
+  /** The user and group that what is made below belongs to. Absent: those of this process. */
+  readonly owner: number | undefined
 }
-
-export const toBytes = (name: string): Buffer => Buffer.from(name, "latin1")
-export const toName = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
-export const toText = (name: string): string => Buffer.from(name, "latin1").toString("utf8")
 
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error ? String(error.code) : undefined
@@ -177,13 +176,13 @@ export const reopen = (entry: Entry, flags: number): number => {
   const now = fs.fstatSync(fd)
   if (now.ino === entry.stat.ino && now.dev === entry.stat.dev) return fd
   fs.closeSync(fd)
-  throw new SandboxError.NotPermitted({ path: toText(entry.at), description: "It was replaced meanwhile" })
+  throw new SandboxError.NotPermitted({ path: encodeName(entry.at), description: "It was replaced meanwhile" })
 }
 
 /** Opens a directory, not through a link. */
-export const openRoot = (where: string, isAnchored = canAnchor): Root => {
-  const entry = openEntry(isAnchored, toName(where))
-  if (entry.stat.isDirectory()) return { ...entry, isAnchored, path: where }
+export const openRoot = (where: string, isAnchored = canAnchor, owner?: number): Root => {
+  const entry = openEntry(isAnchored, toRaw(where))
+  if (entry.stat.isDirectory()) return { ...entry, isAnchored, path: where, owner }
   close(entry)
   throw new SandboxError.NotPermitted({ path: where, description: "It is not a directory" })
 }
@@ -229,8 +228,8 @@ export const resolve = (root: Root, where: string, visibleAt: string, options: {
   let links = 0
   let makes = 0
   try {
-    const pending = toName(where).split("/").reverse()
-    const visible = toName(visibleAt)
+    const pending = decodeName(where).split("/").reverse()
+    const visible = toRaw(visibleAt)
     while (pending.length > 0) {
       const name = pending.pop()!
       if (name === "" || name === ".") continue
@@ -255,7 +254,7 @@ export const resolve = (root: Root, where: string, visibleAt: string, options: {
         if (options.makeDirectories !== true || ++makes > 2 * maxDepth) {
           throw new SandboxError.NotFound({ path: where })
         }
-        makeDirectory(`${directory.at}/${name}`, 0o777)
+        makeDirectory(root, `${directory.at}/${name}`, 0o777)
         pending.push(name)
         continue
       }
@@ -296,9 +295,10 @@ export const resolve = (root: Root, where: string, visibleAt: string, options: {
   }
 }
 
-export const makeDirectory = (address: string, mode: number): void => {
+export const makeDirectory = ({ owner }: Root, address: string, mode: number): void => {
   try {
     fs.mkdirSync(toBytes(address), mode)
+    if (owner !== undefined) fs.lchownSync(toBytes(address), owner, owner)
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error
   }

@@ -3,8 +3,8 @@
  * character becomes `\xHH`, with two lower-case hexadecimal digits. So that this cannot be confused with a name that has
  * such characters in it, the `\` of those becomes `\x5c`. All other names are the text that they are.
  *
- * The other way round, `\xHH` is taken back where it stands for such a byte, a control character or `\`: never for NUL,
- * `/` or `.`, so that no path can lead elsewhere by it.
+ * The other way round, `\xHH` becomes a byte only where it is one from 0x80 or `\`: never NUL, `/` or `.`, so that no
+ * path can lead elsewhere by it.
  *
  * `raw` names have one character per byte.
  */
@@ -16,7 +16,7 @@ export const toBytes = (raw: string): Buffer => Buffer.from(raw, "latin1")
 
 const escaped = /\\x([0-9a-f]{2})/g
 
-const isTakenBack = (byte: number): boolean => byte === 0x5c || byte >= 0x7f || (byte > 0 && byte < 0x20)
+const isTakenBack = (byte: number): boolean => byte === 0x5c || byte >= 0x80
 
 /** A name or path of a workspace, as bytes. */
 export const decodeName = (text: string): string =>

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { CopiedDirectory, FileEntry } from "../../../services/Sandbox.ts"
 import * as SandboxError from "../../../services/SandboxError.ts"
-import type { Area, Entry, Resolved } from "./confined.ts"
+import type { Area, Entry, Resolved, Root } from "./confined.ts"
 import {
   close,
   codeOf,
@@ -15,11 +15,9 @@ import {
   openEntry,
   reopen,
   resolve,
-  toBytes,
-  toName,
-  toText,
   wrongKind
 } from "./confined.ts"
+import { encodeName, toBytes, toRaw } from "./fileNames.ts"
 import { matcher } from "./matcher.ts"
 
 /** The operations of a session on the files of an `Area`, in steps that yield their cost (see `run`). */
@@ -29,14 +27,14 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY } =
 const chunkSize = 1024 * 1024
 const chunkCost = 64
 
-/** The directory's path without links, and how to address it until it is released. */
+/** The directory's raw path without links, and how to address it until it is released. */
 export const openDirectoryAt = (
   { root, visibleAt }: Area,
   where: string
 ): { readonly path: string; readonly address: string; readonly release: () => void } => {
   const resolved = resolve(root, where, visibleAt, { followLast: true })
   const { entry, names, release } = resolved
-  if (entry?.stat.isDirectory() === true) return { path: names.map(toText).join("/"), address: entry.at, release }
+  if (entry?.stat.isDirectory() === true) return { path: names.join("/"), address: entry.at, release }
   release()
   throw entry === undefined
     ? new SandboxError.NotFound({ path: where })
@@ -98,6 +96,7 @@ export function* writeFile(
     try {
       try {
         yield* writeAll(fd, content)
+        if (root.owner !== undefined) fs.fchownSync(fd, root.owner, root.owner)
         if (entry !== undefined) fs.fchmodSync(fd, entry.stat.mode & 0o777)
       } finally {
         fs.closeSync(fd)
@@ -147,7 +146,7 @@ export function* list(
         }
         const name = above === "" ? read.name : `${above}/${read.name}`
         const kind = kindOf(child.stat)
-        found.push({ path: toText(name), kind, size: kind === "file" ? child.stat.size : 0 })
+        found.push({ path: encodeName(name), kind, size: kind === "file" ? child.stat.size : 0 })
         if (kind !== "directory" || !options.isRecursive) continue
         if (open.length > maxDepth) {
           throw new SandboxError.LimitExceeded({
@@ -198,7 +197,7 @@ export function* remove(
     try {
       // One step for whoever looks: the directory is there, or it is not.
       allowAll(entry)
-      fs.renameSync(address, toBytes(`${toName(trash)}/0`))
+      fs.renameSync(address, toBytes(`${toRaw(trash)}/0`))
     } catch (error) {
       fs.rmdirSync(trash)
       if (codeOf(error) === "ENOENT") return
@@ -219,7 +218,7 @@ const allowAll = (entry: Entry): void => {
  * the top, so that no depth exhausts descriptors.
  */
 export function* removeTree(isAnchored: boolean, where: string): Generator<number, void> {
-  const top = openEntry(isAnchored, toName(where))
+  const top = openEntry(isAnchored, toRaw(where))
   try {
     let moved = 0
     const empty = function*(directory: Entry): Generator<number, boolean> {
@@ -312,6 +311,7 @@ export function* copyDirectory(
         (from.stat.mode & 0o777) | 0o600
       )
       try {
+        if (root.owner !== undefined) fs.fchownSync(output, root.owner, root.owner)
         for (;;) {
           const read = fs.readSync(input, buffer, 0, chunkSize, null)
           if (read === 0) return
@@ -326,7 +326,7 @@ export function* copyDirectory(
     }
   }
 
-  const start = onHost(source, () => openEntry(root.isAnchored, toName(path.resolve(source)), true))
+  const start = onHost(source, () => openEntry(root.isAnchored, toRaw(path.resolve(source)), true))
   const resolved = resolveTarget({ root, visibleAt }, target)
   try {
     if (!start.stat.isDirectory()) throw invalid(source, "it is not a directory")
@@ -342,8 +342,8 @@ export function* copyDirectory(
         if (to !== resolved.entry) close(to)
         continue
       }
-      if (isExcluded(toText(read.name))) continue
-      const where = `${above}/${toText(read.name)}`
+      if (isExcluded(encodeName(read.name))) continue
+      const where = `${above}/${encodeName(read.name)}`
       const child = onHost(where, () => look(root.isAnchored, from, read.name))
       if (child === undefined) continue
       let isOpen = false
@@ -352,7 +352,7 @@ export function* copyDirectory(
         if (child.stat.isFile()) yield* copyFile(child, address, where)
         else if (child.stat.isDirectory() && !(child.stat.ino === own.ino && child.stat.dev === own.dev)) {
           limit("Directories within each other", maxDepth, open.length)
-          makeDirectory(address, (child.stat.mode & 0o777) | 0o700)
+          makeDirectory(root, address, (child.stat.mode & 0o777) | 0o700)
           const made = openEntry(root.isAnchored, address)
           try {
             if (!made.stat.isDirectory()) throw wrongKind(where, kindOf(made.stat), "directory")
@@ -377,6 +377,50 @@ export function* copyDirectory(
   }
 }
 
+/** Gives a workspace, and all that is in it, to the owner of its root. */
+export function* giveTree(root: Root): Generator<number, void> {
+  const { owner } = root
+  if (owner === undefined) return
+  const open: Array<{ readonly entry: Entry; readonly reader: fs.Dir }> = [{ entry: root, reader: openDirectory(root) }]
+  try {
+    fs.chownSync(toBytes(root.at), owner, owner)
+    while (open.length > 0) {
+      const { entry, reader } = open.at(-1)!
+      const read = reader.readSync()
+      yield 2
+      if (read === null) {
+        reader.closeSync()
+        open.pop()
+        if (entry !== root) close(entry)
+        continue
+      }
+      const child = look(root.isAnchored, entry, read.name)
+      if (child === undefined) continue
+      let isOpen = false
+      try {
+        fs.lchownSync(toBytes(`${entry.at}/${read.name}`), owner, owner)
+        if (!child.stat.isDirectory()) continue
+        if (open.length > maxDepth) {
+          throw new SandboxError.LimitExceeded({
+            limit: "Directories within each other",
+            maximum: maxDepth,
+            actual: open.length
+          })
+        }
+        open.push({ entry: child, reader: openDirectory(child) })
+        isOpen = true
+      } finally {
+        if (!isOpen) close(child)
+      }
+    }
+  } finally {
+    for (const { entry, reader } of open) {
+      reader.closeSync()
+      if (entry !== root) close(entry)
+    }
+  }
+}
+
 /** A directory, made where it is missing. */
 const resolveTarget = ({ root, visibleAt }: Area, where: string): Resolved => {
   const first = resolve(root, where, visibleAt, { followLast: true, makeDirectories: true })
@@ -384,7 +428,7 @@ const resolveTarget = ({ root, visibleAt }: Area, where: string): Resolved => {
   if (entry?.stat.isDirectory() === true) return first
   try {
     if (entry !== undefined) throw wrongKind(where, kindOf(entry.stat), "directory")
-    makeDirectory(`${directories.at(-1)!.at}/${names.at(-1)!}`, 0o777)
+    makeDirectory(root, `${directories.at(-1)!.at}/${names.at(-1)!}`, 0o777)
   } finally {
     first.release()
   }

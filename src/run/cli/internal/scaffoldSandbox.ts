@@ -116,7 +116,9 @@ export const guarantees: Sandbox.Guarantees = {
   environment: false,
   processes: false,
   memory: false,
-  cpu: false
+  cpu: false,
+  kernel: false,
+  identity: false
 }
 
 /** \`Sandbox.make\` adds what all sandboxes share: paths that stay inside, manifests, timeouts, limits, typed errors. */
