@@ -68,7 +68,9 @@ export const chooseSandbox = (isUnconfined: boolean) =>
     })
     : SandboxBubblewrap.make().pipe(Effect.match({
       onSuccess: (sandbox) => ({
-        line: "bubblewrap: commands see the workspace and the programs of this machine, and no network",
+        line: `bubblewrap: commands see the workspace and the programs of this machine${
+          sandbox.guarantees.network ? ", and no network" : ""
+        }`,
         hasShell: true,
         layer: Layer.succeed(Sandbox, sandbox)
       }),

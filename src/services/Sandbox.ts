@@ -44,6 +44,10 @@ export {
  * through a link, is `OutsideWorkspace`, whatever a command does to the links meanwhile. Links that stay inside are
  * followed.
  *
+ * A name on Linux is bytes and need not be UTF-8. Each byte of a name that belongs to no UTF-8 character is written as
+ * `\xHH` (two lower-case hexadecimal digits), in listings and in paths. A name that itself holds such a text has its
+ * `\` written as `\x5c`. So every path of a listing leads back to its file. In a command line names are the shell's.
+ *
  * Operations may run at the same time. Interrupting one stops it: a command's whole process tree is killed. When the
  * scope closes, running operations are stopped and fail with `Closed`, as does every call after.
  *
@@ -66,7 +70,10 @@ export class SandboxSession extends Context.Service<SandboxSession, {
     options?: ExecOptions
   ) => Effect.Effect<ExecResult, SandboxError>
 
-  /** The bytes of a file. `LimitExceeded` where it has more than `maxBytes` (default: 16 MiB). */
+  /**
+   * The bytes of a file. `LimitExceeded` where it has more than `maxBytes` (default: 16 MiB). `maxBytes` itself is at
+   * most 1 GiB; anything else that is not a number from 0 is `NotPermitted`.
+   */
   readonly readFile: (
     path: string,
     options?: { readonly maxBytes?: number | undefined }

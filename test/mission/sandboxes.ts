@@ -97,6 +97,8 @@ describe("Custom sandbox client and session", () => {
     () =>
       Effect.gen(function*() {
         const root = yield* temporaryFolder
+        // Commands of root's programs are another user, who passes through.
+        fs.chmodSync(root, 0o711)
         yield* Effect.gen(function*() {
           yield* works
           const sandbox = yield* Sandbox.Sandbox

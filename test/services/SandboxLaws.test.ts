@@ -71,10 +71,16 @@ interface Double {
   readonly subject?: Partial<SandboxLaws.SandboxSubject>
 }
 
+/** A family that every sandbox lets out, in the place of one that should not: no module is loaded for a test. */
+const letsOut = [`perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 9'`]
+
 const claiming: Double = {
   how: "claims what it does not enforce",
   breaks: sandboxes(() => ({ guarantees: claims })),
-  subject: { guarantees: claims, host: { ...subject.host, takeMemory: "true", takeTime: "true" } }
+  subject: {
+    guarantees: claims,
+    host: { ...subject.host, takeMemory: "true", takeTime: "true", openSocket: letsOut, systemCalls: ["true"] }
+  }
 }
 
 const doubles: Readonly<Record<string, Double>> = {
@@ -400,11 +406,26 @@ const doubles: Readonly<Record<string, Double>> = {
     subject: { ...claiming.subject, host: { ...subject.host, variable: { name: "PATH", value: process.env["PATH"]! } } }
   },
   "processes: commands see no process of the host": claiming,
+  "network: commands open no socket that reaches around their network": {
+    ...claiming,
+    how: "claims network and lets a family of sockets out"
+  },
+  "kernel: no permission bit allows a write below /proc, and privileged system calls are refused": {
+    ...claiming,
+    how: "claims a read-only /proc that has writable bits"
+  },
+  "identity: commands are another user than the host process": claiming,
   "memory: a command's processes cannot take more than is allowed": claiming,
   "cpu: a command's processes cannot take more than is allowed": claiming
 }
 
 describe("each law of the sandbox is broken by a sandbox that", () => {
+  it("shows each claim that can be made", () => {
+    for (const claim of Object.keys(claims)) {
+      assert.isTrue(SandboxLaws.all.some((law) => law.name.startsWith(`${claim}:`)), claim)
+    }
+  })
+
   it("has a double here", () => {
     assert.deepStrictEqual(Object.keys(doubles).toSorted(), SandboxLaws.all.map((law) => law.name).toSorted())
   })

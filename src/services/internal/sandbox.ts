@@ -26,8 +26,12 @@ import type {
 } from "./sandboxModel.ts"
 
 const maxReadBytes = 16 * 1024 * 1024
+/** More than this is not read into memory at once, whatever is asked for. */
+const mostReadBytes = 1024 * 1024 * 1024
 const maxEntries = 100_000
 const maxOutputBytes = 1024 * 1024
+/** Half of what a string can hold. */
+const mostOutputBytes = 256 * 1024 * 1024
 const execTimeout = Duration.minutes(1)
 const copyFiles = 100_000
 const copyBytes = 1024 * 1024 * 1024
@@ -107,10 +111,8 @@ const wrongVariable = (
 
 const isCount = (value: number): boolean => value >= 0 && !Number.isNaN(value)
 
-const wrongLimit = (path: string, name: string, value: number) =>
-  Effect.fail(
-    new SandboxError.NotPermitted({ path, description: `${name} is ${value}; pass a number from 0` })
-  )
+const wrongLimit = (path: string, description: string) =>
+  Effect.fail(new SandboxError.NotPermitted({ path, description }))
 
 const notAsked = (description: string) => Effect.fail(new SandboxError.ExecFailed({ description }))
 
@@ -214,8 +216,9 @@ const checkCommand = (
   const parts = typeof command === "string" ? [command] : command
   if (parts.length === 0 || parts[0] === "") return "The command is empty"
   if (parts.some((part) => part.includes("\0"))) return "A command has no NUL character"
-  if (!isCount(options.maxOutputBytes ?? 0)) {
-    return `maxOutputBytes is ${options.maxOutputBytes}; pass a number from 0`
+  const { maxOutputBytes: most = 0 } = options
+  if (!isCount(most) || most > mostOutputBytes) {
+    return `maxOutputBytes is ${most}; pass a number from 0 to ${mostOutputBytes} (256 MiB). Send more output to a file`
   }
   const wrong = wrongVariable(options.environment ?? {})
   return wrong === undefined ? undefined : `Variable "${wrong[0]}": ${wrong[1]}`
@@ -252,7 +255,7 @@ const makeSession = (
       return yield* notAsked("The timeout is not a duration from 0")
     }
     const cwd = yield* Effect.fromResult(normalise(options.cwd ?? "", root))
-    const limit = Math.floor(Math.min(options.maxOutputBytes ?? maxOutputBytes, Number.MAX_SAFE_INTEGER))
+    const limit = Math.floor(options.maxOutputBytes ?? maxOutputBytes)
     const stdout = Capture.make(limit)
     const stderr = Capture.make(limit)
     const started = yield* Clock.monotonicTimeNanos
@@ -293,9 +296,13 @@ const makeSession = (
       const maximum = options.maxBytes ?? maxReadBytes
       return operation(
         "readFile",
-        isCount(maximum)
-          ? at(path, (inside) => workspace.readFile(inside, maximum))
-          : wrongLimit(path, "maxBytes", maximum)
+        isCount(maximum) && maximum <= mostReadBytes
+          ? at(path, (inside) => workspace.readFile(inside, Math.floor(maximum)))
+          : wrongLimit(
+            path,
+            `maxBytes is ${maximum}; pass a number from 0 to ${mostReadBytes} (1 GiB). Read a larger file in parts, with ` +
+              "a command"
+          )
       )
     },
 
@@ -307,7 +314,7 @@ const makeSession = (
       options: { readonly isRecursive?: boolean | undefined; readonly maxEntries?: number | undefined } = {}
     ): Effect.Effect<ReadonlyArray<FileEntry>, SandboxError.SandboxError> => {
       const maximum = options.maxEntries ?? maxEntries
-      if (!isCount(maximum)) return operation("list", wrongLimit(path, "maxEntries", maximum))
+      if (!isCount(maximum)) return operation("list", wrongLimit(path, `maxEntries is ${maximum}; pass a number from 0`))
       const found = at(
         path,
         (inside) => workspace.list(inside, { isRecursive: options.isRecursive ?? false, maxEntries: maximum })

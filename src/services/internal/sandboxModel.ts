@@ -127,7 +127,7 @@ export interface ExecOptions {
   readonly stdin?: string | Uint8Array | undefined
   /**
    * Bytes kept of each of stdout and stderr: the first half and the last half. What goes beyond is read and dropped,
-   * so that a command never waits for its reader.
+   * so that a command never waits for its reader. At most 256 MiB.
    *
    * @default 1_048_576
    */

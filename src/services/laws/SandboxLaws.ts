@@ -12,7 +12,7 @@ import type { Manifest } from "../Sandbox.ts"
 import { SandboxState } from "../Sandbox.ts"
 import { commands } from "./internal/sandboxCommandLaws.ts"
 import { files } from "./internal/sandboxFileLaws.ts"
-import type { SandboxSubject } from "./internal/sandboxSubject.ts"
+import type { SandboxSubject, Session } from "./internal/sandboxSubject.ts"
 import { claimed, create, heart, law, need, refused, run, shell, stopped, text } from "./internal/sandboxSubject.ts"
 import type { Law } from "./Law.ts"
 import { equal, eventually, failure, holds, inTime, LawBroken } from "./Law.ts"
@@ -224,6 +224,31 @@ const life: ReadonlyArray<Law<SandboxSubject>> = [
     }))
 ]
 
+const mustFail = (session: Session, lines: ReadonlyArray<string>) =>
+  Effect.forEach(
+    lines,
+    (line) =>
+      Effect.flatMap(
+        session.exec(line, { timeout: "20 seconds" }),
+        ({ exitCode, stderr }) =>
+          holds(`exec ${line}`, "a failure that is not a missing program", ![0, 126, 127].includes(exitCode), {
+            exitCode,
+            stderr
+          })
+      ),
+    { discard: true }
+  )
+
+/** Asks for permissions, and uses none of them: a law that wrote would change the machine where it is broken. */
+const findWritable =
+  "for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/panic_on_oom /proc/sys/fs/mqueue/msg_max " +
+  "/proc/sys/net/ipv4/ip_forward /proc/sysrq-trigger /proc/pressure/cpu /proc/self/oom_score_adj /proc/self/uid_map " +
+  "/sys/kernel/mm; do [ -w $f ] && echo $f; done; " +
+  "find /proc -path '/proc/[0-9]*' -prune -o -type f -writable -print 2> /dev/null | head -n 5"
+
+const findReadable = "for f in /proc/kmsg /proc/slabinfo /proc/timer_list /proc/vmallocinfo /proc/kpagecount " +
+  "/proc/pagetypeinfo /etc/shadow; do [ -r $f ] && echo $f; done"
+
 const guarantees: ReadonlyArray<Law<SandboxSubject>> = [
   law(
     "the guarantees are those that were announced, of the sandbox and of its sessions",
@@ -261,16 +286,15 @@ const guarantees: ReadonlyArray<Law<SandboxSubject>> = [
     "network",
     ({ connect }) => connect,
     "a service of the host",
-    (session, connect) =>
-      Effect.gen(function*() {
-        for (const line of connect) {
-          const { exitCode, stderr } = yield* session.exec(line, { timeout: "10 seconds" })
-          yield* holds(`exec ${line}`, "a failure that is not a missing program", ![0, 126, 127].includes(exitCode), {
-            exitCode,
-            stderr
-          })
-        }
-      })
+    mustFail
+  ),
+
+  claimed(
+    "network: commands open no socket that reaches around their network",
+    "network",
+    ({ openSocket }) => openSocket,
+    "commands that open such a socket",
+    mustFail
   ),
 
   claimed(
@@ -304,12 +328,7 @@ const guarantees: ReadonlyArray<Law<SandboxSubject>> = [
     "memory",
     ({ takeMemory }) => takeMemory,
     "a command that takes memory",
-    (session, line) =>
-      Effect.flatMap(
-        session.exec(line, { timeout: "20 seconds" }),
-        ({ exitCode }) =>
-          holds(`exec ${line}`, "a failure that is not a missing program", ![0, 126, 127].includes(exitCode), exitCode)
-      )
+    (session, line) => mustFail(session, [line])
   ),
 
   claimed(
@@ -317,12 +336,36 @@ const guarantees: ReadonlyArray<Law<SandboxSubject>> = [
     "cpu",
     ({ takeTime }) => takeTime,
     "a command that takes processor time",
-    (session, line) =>
-      Effect.flatMap(
-        session.exec(line, { timeout: "20 seconds" }),
-        ({ exitCode }) =>
-          holds(`exec ${line}`, "a failure that is not a missing program", ![0, 126, 127].includes(exitCode), exitCode)
-      )
+    (session, line) => mustFail(session, [line])
+  ),
+
+  claimed(
+    "kernel: no permission bit allows a write below /proc, and privileged system calls are refused",
+    "kernel",
+    ({ systemCalls }) => systemCalls,
+    "commands that make such system calls",
+    (session, lines) =>
+      Effect.gen(function*() {
+        yield* equal("exec", (yield* session.exec(findWritable)).stdout, "")
+        yield* mustFail(session, lines)
+      })
+  ),
+
+  claimed(
+    "identity: commands are another user than the host process",
+    "identity",
+    ({ identity }) => identity,
+    "a way to see to whom a file belongs",
+    (session, { ownerOf, user }) =>
+      Effect.gen(function*() {
+        yield* run(session, ": > made")
+        const owner = yield* ownerOf(session.state, "made")
+        yield* holds("exec", "a file of another user", owner !== user, owner)
+        yield* equal("exec", (yield* session.exec(findReadable)).stdout, "")
+        yield* session.writeFile("given/file", "from outside")
+        yield* equal("writeFile", yield* ownerOf(session.state, "given/file"), owner)
+        yield* run(session, "echo more >> given/file; : > given/beside; rm made")
+      })
   )
 ]
 

@@ -11,7 +11,7 @@ import { describeLaws } from "../../support/laws.ts"
 import { localSubject } from "./subject.ts"
 
 const claims = SandboxLaws.all.map((law) => law.name).filter((name) =>
-  /^(fileSystem|network|environment|processes|memory|cpu):/.test(name)
+  /^(fileSystem|network|environment|processes|memory|cpu|kernel|identity):/.test(name)
 )
 
 const byPath = localSubject("by-path", SandboxUnconfined.guarantees, (root) =>

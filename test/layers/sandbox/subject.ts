@@ -62,6 +62,32 @@ const services = (name: string) => {
   return connect
 }
 
+const hasPerl = process.platform === "linux" && isThere("perl")
+
+const perl = (script: string) => `perl -MErrno -MSocket -e '${script}'`
+
+/** Opens sockets of families that belong to no network namespace, or need none: AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_CAN. */
+export const openSocket: ReadonlyArray<string> | undefined = hasPerl
+  ? [40, 38, 31, 29].map((family) => perl(`socket(S, ${family}, SOCK_RAW, 0) or socket(S, ${family}, SOCK_STREAM, 0) or exit 9`))
+  : undefined
+
+/** Numbers of system calls, of which the kernel says something else than EPERM to such arguments where it takes them. */
+const numbers = {
+  keyctl: { x64: 250, arm64: 219 },
+  bpf: { x64: 321, arm64: 280 },
+  userfaultfd: { x64: 323, arm64: 282 },
+  io_uring_setup: { x64: 425, arm64: 425 },
+  setns: { x64: 308, arm64: 268 },
+  unshare: { x64: 272, arm64: 97 }
+}
+
+export const systemCalls: ReadonlyArray<string> | undefined =
+  hasPerl && (process.arch === "x64" || process.arch === "arm64")
+    ? Object.values(numbers).map((one) =>
+      perl(`syscall(${one[process.arch as "x64" | "arm64"]}, 0x3fffffff, 0, 0, 0, 0); exit($!{EPERM} ? 9 : 0)`)
+    )
+    : undefined
+
 const sourceDirectory = (root: string) =>
   Effect.sync(() => {
     const directory = fs.mkdtempSync(path.join(root, "source-"))
@@ -97,7 +123,18 @@ export const localSubject = (
     workspaces: Effect.sync(() => fs.existsSync(root) ? fs.readdirSync(root).length : 0),
     lose: (state) => Effect.sync(() => fs.rmSync(state.location, { recursive: true })),
     directory: sourceDirectory(scratch),
-    host: { file: { path: file, content: "host-file-content" }, variable, pid: process.pid, connect: services(name) }
+    host: {
+      file: { path: file, content: "host-file-content" },
+      variable,
+      pid: process.pid,
+      connect: services(name),
+      openSocket,
+      systemCalls,
+      identity: {
+        user: process.geteuid!(),
+        ownerOf: (state, file) => Effect.sync(() => fs.statSync(path.join(state.location, "workspace", file)).uid)
+      }
+    }
   }
 }
 

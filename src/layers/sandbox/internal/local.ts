@@ -133,8 +133,14 @@ const isSession = (directory: string): boolean => {
 const hasWorkspace = (directory: string): boolean =>
   fs.lstatSync(path.join(directory, workspaceName), { throwIfNoEntry: false })?.isDirectory() === true
 
+const isId = (text: string): boolean => /^[0-9a-f-]{36}$/.test(text)
+
+/** The root may be a directory that other programs use too. */
+const isSessionName = (name: string): boolean =>
+  name.startsWith(removedPrefix) || (name.startsWith(prefix) && isId(name.slice(prefix.length)))
+
 const sessionsBelow = (root: string): ReadonlyArray<string> =>
-  fs.readdirSync(root).filter((name) => name.startsWith(prefix)).map((name) => path.join(root, name)).filter(isSession)
+  fs.readdirSync(root).filter(isSessionName).map((name) => path.join(root, name)).filter(isSession)
 
 const userOf = (directory: string): number | undefined =>
   fs.lstatSync(path.join(directory, workspaceName), { throwIfNoEntry: false })?.uid
@@ -157,6 +163,15 @@ const giveToUser = (root: string, directory: string, { first, last }: UserRange)
   })
 }
 
+const namesIn = (directory: string): ReadonlyArray<string> => {
+  try {
+    return fs.readdirSync(directory)
+  } catch {
+    // Its own process has removed it just now.
+    return []
+  }
+}
+
 /** Whether a workspace belongs to no process that is there, or may be there, and need not be kept. */
 const isLeft = (directory: string): boolean => {
   const name = path.basename(directory)
@@ -164,7 +179,7 @@ const isLeft = (directory: string): boolean => {
     const [pid, startTime = ""] = name.slice(removedPrefix.length).split("-")
     return owners.isOver({ ...owners.describeSelf(), pid: Number(pid), startTime })
   }
-  const names = fs.readdirSync(directory)
+  const names = namesIn(directory)
   if (names.includes(keptName)) return false
   const found = names.filter((one) => one.startsWith(privatePrefix)).map((one) =>
     owners.readOwner(path.join(directory, one))
@@ -378,7 +393,7 @@ export const make = (backend: Backend): Primitives => {
       Effect.gen(function*() {
         const directory = path.join(backend.root, `${prefix}${state.id}`)
         // A state may come from a stranger: it names a workspace below this root, nothing else.
-        if (!/^[0-9a-f-]{36}$/.test(state.id) || state.location !== directory) return undefined
+        if (!isId(state.id) || state.location !== directory) return undefined
         if (!isSession(directory) || !hasWorkspace(directory)) return undefined
         yield* Effect.addFinalizer(() => Effect.suspend(() => isKept() ? Effect.void : removeSession(isAnchored, directory)))
         const place = { workspace: path.join(directory, workspaceName), private: yield* openPrivate(directory) }

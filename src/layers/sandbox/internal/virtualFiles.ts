@@ -1,5 +1,6 @@
 import type { CopiedDirectory, FileEntry } from "../../../services/Sandbox.ts"
 import * as SandboxError from "../../../services/SandboxError.ts"
+import { decodeName, encodeName } from "./fileNames.ts"
 import { matcher } from "./matcher.ts"
 
 /** Files in memory, confined as those of the real backends are. What is refused is thrown as a reason. */
@@ -29,7 +30,9 @@ const makeDirectory = (): Directory => ({ kind: "directory", entries: new Map() 
 const wrongKind = (path: string, kind: Node["kind"], wanted: string) =>
   new SandboxError.NotPermitted({ path, description: `It is a ${kind}, not a ${wanted}` })
 
-const partsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((part) => part !== "" && part !== ".")
+/** Names as listings have them, so that one file has one name however its bytes are written. */
+const partsOf = (path: string): ReadonlyArray<string> =>
+  encodeName(decodeName(path)).split("/").filter((part) => part !== "" && part !== ".")
 
 interface Resolved {
   /** The directories that are there, from the root. */

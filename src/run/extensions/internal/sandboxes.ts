@@ -32,7 +32,13 @@ const bubblewrap = Extension.make({
     fileBytes: Setting.integer("Bytes of a file that a process writes. Absent: any number.", { optional: true }),
     openFiles: Setting.integer("Open files of a process. Absent: any number.", { optional: true }),
     tmpBytes: Setting.integer("The size of /tmp in bytes.", { default: 268_435_456 }),
-    program: Setting.text("The path of bubblewrap. Absent: where `PATH` has it.", { optional: true })
+    program: Setting.text("The path of bubblewrap. Absent: where `PATH` has it.", { optional: true }),
+    user: Setting.choice(
+      ["workspace", "host"],
+      "Whose commands they are if the program is root's: those of a user for each workspace, or root's, with less guaranteed.",
+      { default: "workspace" }
+    ),
+    debugging: Setting.boolean("Whether commands may look into their own processes, as gdb does.", { default: false })
   },
   layer: ({ binds, cpuSeconds, fileBytes, memoryBytes, openFiles, ...settings }) =>
     lazily(() => import("../../../layers/sandbox/SandboxBubblewrap.ts"), (module) =>

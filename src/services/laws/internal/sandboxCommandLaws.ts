@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Law } from "../Law.ts"
-import { equal, eventually, holds } from "../Law.ts"
+import { equal, eventually, failure, holds } from "../Law.ts"
 import type { SandboxSubject } from "./sandboxSubject.ts"
 import { create, heart, law, refused, run, shell, stopped, text } from "./sandboxSubject.ts"
 
@@ -46,6 +47,36 @@ export const commands: ReadonlyArray<Law<SandboxSubject>> = [
       yield* refused("exec a=b", "ExecFailed", session.exec("true", { environment: { "a=b": "c" } }))
       yield* refused("exec timeout -1", "ExecFailed", session.exec("true", { timeout: -1 }))
     }), shell),
+
+  law(
+    "a command or variables that are too much for the system are ExecFailed, with advice",
+    (subject) =>
+      Effect.gen(function*() {
+        const session = yield* create(subject)
+        const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`V${index}`, ""]))
+        const large = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`V${index}`, "x".repeat(100_000)]))
+        const tries = [
+          session.exec(`: ${"x".repeat(20_000_000)}`),
+          session.exec(["echo", "x".repeat(20_000_000)]),
+          session.exec(["echo", ...Array.from({ length: 2_000_000 }, () => "x")], { maxOutputBytes: 10 }),
+          session.exec("true", { environment: { LONG: "x".repeat(20_000_000) } }),
+          session.exec("true", { environment: large }),
+          session.exec("true", { environment: many })
+        ]
+        for (const one of tries) {
+          const exit = yield* Effect.exit(one)
+          // A backend that takes more runs it.
+          if (Exit.isSuccess(exit)) yield* equal("exec of much", exit.value.exitCode, 0)
+          else {
+            yield* refused("exec of much", "ExecFailed", exit)
+            const { message } = yield* failure("exec of much", "an error", exit)
+            yield* holds("exec of much", "advice in the message", /stdin|file/.test(message), message.slice(0, 500))
+          }
+        }
+        yield* equal("exec afterwards", yield* run(session, "echo works"), "works\n")
+      }),
+    shell
+  ),
 
   law("stdin is what was given, or at its end", (subject) =>
     Effect.gen(function*() {

@@ -37,6 +37,21 @@ export interface SandboxSubject {
     readonly pid?: number | undefined
     /** Shell command lines that succeed if they reach a service of this host. */
     readonly connect?: ReadonlyArray<string> | undefined
+    /**
+     * Shell command lines that succeed if they open a socket of a family that no network namespace holds back, such as
+     * AF_VSOCK.
+     */
+    readonly openSocket?: ReadonlyArray<string> | undefined
+    /**
+     * Shell command lines that succeed if the kernel takes a system call that changes the machine or reaches around
+     * namespaces. Their arguments do no harm.
+     */
+    readonly systemCalls?: ReadonlyArray<string> | undefined
+    /** The user of this process, and how to see to whom a file of a workspace belongs. */
+    readonly identity?: {
+      readonly user: number
+      readonly ownerOf: (state: SandboxState, path: string) => Effect.Effect<number, unknown>
+    } | undefined
     /** A shell command line that succeeds if it could take more memory than is allowed. */
     readonly takeMemory?: string | undefined
     /** A shell command line that succeeds if it could take more processor time than is allowed. */
