@@ -117,6 +117,27 @@ const doubles: Readonly<Record<string, Double>> = {
     how: "ignores maxBytes",
     breaks: sessions((session) => ({ readFile: (path) => session.readFile(path) }))
   },
+  "a maxBytes that is no number from 0, or that no memory can hold, is NotPermitted": {
+    how: "takes any maxBytes",
+    breaks: sessions((session) => ({ readFile: (path) => session.readFile(path) }))
+  },
+  "a name that is not UTF-8 is listed, read, written and removed, and no two names become one": {
+    how: "shows all such bytes as one character",
+    breaks: sessions((session) => ({
+      list: (path, options) =>
+        Effect.map(session.list(path, options), (entries) =>
+          entries.map((entry) => ({ ...entry, path: entry.path.replaceAll(/\\x[89a-f][0-9a-f]/g, "\uFFFD") })))
+    }))
+  },
+  "a path is the same however its bytes are written, and no written byte leads out": {
+    how: "takes what is written for the name",
+    breaks: sessions((session) => ({
+      readFile: (path, options) =>
+        path.includes("\\x")
+          ? refuse("readFile", new SandboxError.NotFound({ path }))
+          : session.readFile(path, options)
+    }))
+  },
   "no path text leads out of the workspace": {
     how: "bends such a path back in",
     breaks: sessions((session) => ({
@@ -194,6 +215,21 @@ const doubles: Readonly<Record<string, Double>> = {
     breaks: sessions((session) => ({
       exec: (command, options) =>
         Effect.catchReason(session.exec(command, options), "SandboxError", "ExecFailed", () => session.exec("exit 1"))
+    }))
+  },
+  "a command or variables that are too much for the system are ExecFailed, with advice": {
+    how: "repeats what the system said",
+    breaks: sessions((session) => ({
+      exec: (command, options) =>
+        Effect.mapError(
+          session.exec(command, options),
+          ({ backend, operation }) =>
+            new SandboxError.SandboxError({
+              backend,
+              operation,
+              reason: new SandboxError.ExecFailed({ description: "spawn E2BIG" })
+            })
+        )
     }))
   },
   "stdin is what was given, or at its end": {

@@ -106,7 +106,7 @@ export const files: ReadonlyArray<Law<SandboxSubject>> = [
       yield* equal("list", (yield* session.list("", { isRecursive: true })).map(({ path }) => path), [
         ...["\\x5cx2e\\x5cx2e", "\\x5cx2e\\x5cx2e/z", "a\\x5cx41", "é"]
       ])
-    })),
+    }), shell),
 
   law("no path text leads out of the workspace", (subject) =>
     Effect.gen(function*() {
