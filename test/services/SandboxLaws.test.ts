@@ -125,8 +125,11 @@ const doubles: Readonly<Record<string, Double>> = {
     how: "shows all such bytes as one character",
     breaks: sessions((session) => ({
       list: (path, options) =>
-        Effect.map(session.list(path, options), (entries) =>
-          entries.map((entry) => ({ ...entry, path: entry.path.replaceAll(/\\x[89a-f][0-9a-f]/g, "\uFFFD") })))
+        Effect.map(
+          session.list(path, options),
+          (entries) =>
+            entries.map((entry) => ({ ...entry, path: entry.path.replaceAll(/\\x[89a-f][0-9a-f]/g, "\uFFFD") }))
+        )
     }))
   },
   "a path is the same however its bytes are written, and no written byte leads out": {

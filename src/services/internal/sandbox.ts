@@ -314,7 +314,9 @@ const makeSession = (
       options: { readonly isRecursive?: boolean | undefined; readonly maxEntries?: number | undefined } = {}
     ): Effect.Effect<ReadonlyArray<FileEntry>, SandboxError.SandboxError> => {
       const maximum = options.maxEntries ?? maxEntries
-      if (!isCount(maximum)) return operation("list", wrongLimit(path, `maxEntries is ${maximum}; pass a number from 0`))
+      if (!isCount(maximum)) {
+        return operation("list", wrongLimit(path, `maxEntries is ${maximum}; pass a number from 0`))
+      }
       const found = at(
         path,
         (inside) => workspace.list(inside, { isRecursive: options.isRecursive ?? false, maxEntries: maximum })

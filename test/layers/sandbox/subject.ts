@@ -68,7 +68,9 @@ const perl = (script: string) => `perl -MErrno -MSocket -e '${script}'`
 
 /** Opens sockets of families that belong to no network namespace, or need none: AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_CAN. */
 export const openSocket: ReadonlyArray<string> | undefined = hasPerl
-  ? [40, 38, 31, 29].map((family) => perl(`socket(S, ${family}, SOCK_RAW, 0) or socket(S, ${family}, SOCK_STREAM, 0) or exit 9`))
+  ? [40, 38, 31, 29].map((family) =>
+    perl(`socket(S, ${family}, SOCK_RAW, 0) or socket(S, ${family}, SOCK_STREAM, 0) or exit 9`)
+  )
   : undefined
 
 /** Numbers of system calls, of which the kernel says something else than EPERM to such arguments where it takes them. */

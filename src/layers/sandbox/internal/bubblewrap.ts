@@ -202,7 +202,18 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
     ...systemDirectories(),
     ...systemFiles(setup.network),
     // Also where the command's user is the real root, and without capabilities could still write kernel settings.
-    ...["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--size", String(setup.tmpBytes), "--tmpfs", "/dev/shm"],
+    ...[
+      "--proc",
+      "/proc",
+      "--remount-ro",
+      "/proc",
+      "--dev",
+      "/dev",
+      "--size",
+      String(setup.tmpBytes),
+      "--tmpfs",
+      "/dev/shm"
+    ],
     ...[
       "--size",
       String(setup.tmpBytes),
@@ -322,7 +333,9 @@ done
 
 /** Claims that do not hold, with what was seen, by the lines of a probe. */
 const findBroken = (guarantees: Guarantees, lines: string): ReadonlyArray<string> =>
-  lines.split("\n").filter((line) => Object.entries(guarantees).some(([claim, isMade]) => isMade && line.startsWith(`${claim} `)))
+  lines.split("\n").filter((line) =>
+    Object.entries(guarantees).some(([claim, isMade]) => isMade && line.startsWith(`${claim} `))
+  )
 
 /** Runs a command, and looks whether what is claimed holds for it. */
 export const probe = (sandbox: Sandbox["Service"]): Effect.Effect<void, SandboxErrorReason> =>
@@ -349,7 +362,9 @@ export const probe = (sandbox: Sandbox["Service"]): Effect.Effect<void, SandboxE
     ]
     if (broken.length > 0) {
       return yield* Effect.fail(unavailable(
-        `Commands would not be confined as this sandbox claims, because of its binds or this machine: ${broken.join("; ")}`
+        `Commands would not be confined as this sandbox claims, because of its binds or this machine: ${
+          broken.join("; ")
+        }`
       ))
     }
   })).pipe(

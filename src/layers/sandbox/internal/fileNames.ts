@@ -33,7 +33,8 @@ const escape = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0"
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** Bytes that a UTF-8 character takes by its first one; 0 where none can begin with it. */
-const widthOf = (byte: number): number => byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0
+const widthOf = (byte: number): number =>
+  byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0
 
 const decodeUtf8 = (bytes: Uint8Array): string | undefined => {
   try {

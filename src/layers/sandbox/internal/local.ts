@@ -7,10 +7,10 @@ import * as os from "node:os"
 import * as path from "node:path"
 import type { Command, Primitives, SandboxState, Workspace } from "../../../services/Sandbox.ts"
 import * as SandboxError from "../../../services/SandboxError.ts"
+import { wrongLength } from "./commandLength.ts"
 import type { Area } from "./confined.ts"
 import * as confined from "./confined.ts"
 import { codeOf } from "./confined.ts"
-import { wrongLength } from "./commandLength.ts"
 import * as fileSystem from "./fileSystem.ts"
 import * as owners from "./owners.ts"
 import * as Pipes from "./pipes.ts"
@@ -158,7 +158,8 @@ const giveToUser = (root: string, directory: string, { first, last }: UserRange)
     if (!isTaken()) return user
   }
   throw new SandboxError.Unavailable({
-    description: `No user from ${first} to ${last} is free for a new workspace; remove kept workspaces below ${root}, ` +
+    description:
+      `No user from ${first} to ${last} is free for a new workspace; remove kept workspaces below ${root}, ` +
       "or pass a wider range as users"
   })
 }
@@ -395,7 +396,9 @@ export const make = (backend: Backend): Primitives => {
         // A state may come from a stranger: it names a workspace below this root, nothing else.
         if (!isId(state.id) || state.location !== directory) return undefined
         if (!isSession(directory) || !hasWorkspace(directory)) return undefined
-        yield* Effect.addFinalizer(() => Effect.suspend(() => isKept() ? Effect.void : removeSession(isAnchored, directory)))
+        yield* Effect.addFinalizer(() =>
+          Effect.suspend(() => isKept() ? Effect.void : removeSession(isAnchored, directory))
+        )
         const place = { workspace: path.join(directory, workspaceName), private: yield* openPrivate(directory) }
         const root = yield* openAgain(directory)
         return open(state.id, directory, { ...place, owner: root.owner }, root, isKept)

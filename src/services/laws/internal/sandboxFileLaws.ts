@@ -54,59 +54,77 @@ export const files: ReadonlyArray<Law<SandboxSubject>> = [
       })
   ),
 
-  law("a maxBytes that is no number from 0, or that no memory can hold, is NotPermitted", (subject) =>
-    Effect.gen(function*() {
-      const session = yield* create(subject, { files: { file: "12345" } })
-      for (const maxBytes of [Infinity, Number.NaN, -1, Number.MAX_SAFE_INTEGER, 1024 ** 3 + 1]) {
-        yield* refused(`readFile of ${maxBytes}`, "NotPermitted", session.readFile("file", { maxBytes }))
-      }
-      yield* equal("readFile of 1 GiB", decoder.decode(yield* session.readFile("file", { maxBytes: 1024 ** 3 })), "12345")
-    })),
+  law(
+    "a maxBytes that is no number from 0, or that no memory can hold, is NotPermitted",
+    (subject) =>
+      Effect.gen(function*() {
+        const session = yield* create(subject, { files: { file: "12345" } })
+        for (const maxBytes of [Infinity, Number.NaN, -1, Number.MAX_SAFE_INTEGER, 1024 ** 3 + 1]) {
+          yield* refused(`readFile of ${maxBytes}`, "NotPermitted", session.readFile("file", { maxBytes }))
+        }
+        yield* equal(
+          "readFile of 1 GiB",
+          decoder.decode(yield* session.readFile("file", { maxBytes: 1024 ** 3 })),
+          "12345"
+        )
+      })
+  ),
 
-  law("a name that is not UTF-8 is listed, read, written and removed, and no two names become one", (subject) =>
-    Effect.gen(function*() {
-      const session = yield* create(subject)
-      // A file system that takes UTF-8 alone has no such names.
-      const made = yield* session.exec(
-        `mkdir d && printf one > "$(printf 'd/\\377')" && printf two > "$(printf 'd/\\376\\303\\251')" && ` +
-          `mkdir "$(printf 'd/\\200')" && printf three > "$(printf 'd/\\200/x')"`
-      )
-      if (made.exitCode !== 0) return
-      yield* run(session, `printf four > 'd/\\xff'; printf five > 'd/\\x5cxff'; printf six > "$(printf 'd/\\357\\277\\275')"`)
-      const paths = (yield* session.list("d", { isRecursive: true })).map((entry) => entry.path)
-      yield* equal("list", paths, [
-        "d/\\x5cx5cxff",
-        "d/\\x5cxff",
-        "d/\\x80",
-        "d/\\x80/x",
-        "d/\\xfeé",
-        "d/\\xff",
-        "d/\uFFFD"
-      ])
-      const files = paths.filter((path) => path !== "d/\\x80")
-      yield* equal("readFile", yield* Effect.forEach(files, (path) => text(session, path)), [
-        ...["five", "four", "three", "two", "one", "six"]
-      ])
-      yield* equal("exec in", (yield* session.exec("cat x", { cwd: "d/\\x80" })).stdout, "three")
-      yield* session.writeFile("d/\\xff", "changed")
-      yield* equal("exec", yield* run(session, `cat "$(printf 'd/\\377')"`), "changed")
-      for (const path of files) yield* session.remove(path)
-      yield* session.remove("d/\\x80", { isRecursive: true })
-      yield* equal("list", yield* session.list("d"), [])
-    }), shell),
+  law(
+    "a name that is not UTF-8 is listed, read, written and removed, and no two names become one",
+    (subject) =>
+      Effect.gen(function*() {
+        const session = yield* create(subject)
+        // A file system that takes UTF-8 alone has no such names.
+        const made = yield* session.exec(
+          `mkdir d && printf one > "$(printf 'd/\\377')" && printf two > "$(printf 'd/\\376\\303\\251')" && ` +
+            `mkdir "$(printf 'd/\\200')" && printf three > "$(printf 'd/\\200/x')"`
+        )
+        if (made.exitCode !== 0) return
+        yield* run(
+          session,
+          `printf four > 'd/\\xff'; printf five > 'd/\\x5cxff'; printf six > "$(printf 'd/\\357\\277\\275')"`
+        )
+        const paths = (yield* session.list("d", { isRecursive: true })).map((entry) => entry.path)
+        yield* equal("list", paths, [
+          "d/\\x5cx5cxff",
+          "d/\\x5cxff",
+          "d/\\x80",
+          "d/\\x80/x",
+          "d/\\xfeé",
+          "d/\\xff",
+          "d/\uFFFD"
+        ])
+        const files = paths.filter((path) => path !== "d/\\x80")
+        yield* equal("readFile", yield* Effect.forEach(files, (path) => text(session, path)), [
+          ...["five", "four", "three", "two", "one", "six"]
+        ])
+        yield* equal("exec in", (yield* session.exec("cat x", { cwd: "d/\\x80" })).stdout, "three")
+        yield* session.writeFile("d/\\xff", "changed")
+        yield* equal("exec", yield* run(session, `cat "$(printf 'd/\\377')"`), "changed")
+        for (const path of files) yield* session.remove(path)
+        yield* session.remove("d/\\x80", { isRecursive: true })
+        yield* equal("list", yield* session.list("d"), [])
+      }),
+    shell
+  ),
 
-  law("a path is the same however its bytes are written, and no written byte leads out", (subject) =>
-    Effect.gen(function*() {
-      const session = yield* create(subject)
-      yield* session.writeFile("é", "x")
-      yield* session.writeFile("a\\x41", "y")
-      yield* session.writeFile("\\x2e\\x2e/z", "z")
-      yield* equal("readFile", yield* text(session, "\\xc3\\xa9"), "x")
-      yield* equal("readFile", yield* text(session, "a\\x5cx41"), "y")
-      yield* equal("list", (yield* session.list("", { isRecursive: true })).map(({ path }) => path), [
-        ...["\\x5cx2e\\x5cx2e", "\\x5cx2e\\x5cx2e/z", "a\\x5cx41", "é"]
-      ])
-    }), shell),
+  law(
+    "a path is the same however its bytes are written, and no written byte leads out",
+    (subject) =>
+      Effect.gen(function*() {
+        const session = yield* create(subject)
+        yield* session.writeFile("é", "x")
+        yield* session.writeFile("a\\x41", "y")
+        yield* session.writeFile("\\x2e\\x2e/z", "z")
+        yield* equal("readFile", yield* text(session, "\\xc3\\xa9"), "x")
+        yield* equal("readFile", yield* text(session, "a\\x5cx41"), "y")
+        yield* equal("list", (yield* session.list("", { isRecursive: true })).map(({ path }) => path), [
+          ...["\\x5cx2e\\x5cx2e", "\\x5cx2e\\x5cx2e/z", "a\\x5cx41", "é"]
+        ])
+      }),
+    shell
+  ),
 
   law("no path text leads out of the workspace", (subject) =>
     Effect.gen(function*() {
