@@ -186,7 +186,10 @@ const ways: ReadonlyArray<
   ["util.inspect of the cause", ({ cause, exit }) => inspect(cause) + inspect(exit) + inspect(cause.reasons)],
   [
     "util.inspect without custom methods",
-    ({ error }) => util.inspect(error, { depth: Infinity, customInspect: false })
+    ({ cause, error }) =>
+      [error, error.reason, cause].flatMap((value) => [true, false].map((showHidden) =>
+        util.inspect(value, { depth: Infinity, customInspect: false, showHidden })
+      )).join()
   ],
   [
     "util.format",

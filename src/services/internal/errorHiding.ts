@@ -1,13 +1,24 @@
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
 /** What a log shows in the place of a hidden field; `undefined` shows nothing. */
 type Shown = Readonly<Record<string, (value: any) => unknown>>
 
+/** An error of effect keeps a copy of its fields under this key. */
+const argumentsKey = Symbol.for("effect/Data/Error/plainArgs")
+
+const hide = (holder: unknown, field: string): void => {
+  if (!Predicate.hasProperty(holder, field) || !Object.hasOwn(holder, field)) return
+  const value = holder[field]
+  Object.defineProperty(holder, field, { enumerable: false, get: () => value })
+}
+
 /**
  * `Schema.Error` for errors that hold parts of a conversation. Code reads every field and the Schema encodes it, but
  * `JSON.stringify`, `util.inspect` and loggers print only what `shown` makes of the fields that it names.
  *
- * The fields are not enumerable, because effect copies enumerable fields of an error to the ones that it logs.
+ * The fields are not enumerable, because effect copies enumerable fields of an error to the ones that it logs. They are
+ * getters, because `showHidden` of `util.inspect` prints a value, but not what a getter answers.
  *
  * @internal
  */
@@ -18,7 +29,8 @@ export const errorHiding = (shown: Shown): typeof Schema.Error => {
       constructor(...args: ReadonlyArray<unknown>) {
         super(...args)
         for (const field of Object.keys(shown)) {
-          if (Object.hasOwn(this, field)) Object.defineProperty(this, field, { enumerable: false })
+          hide(this, field)
+          hide(Reflect.get(this, argumentsKey), field)
         }
       }
       toJSON(): unknown {
