@@ -6,6 +6,7 @@ import {
   Item,
   ModelError,
   ModelScripted,
+  type RunConfig,
   RunJournal,
   Runner,
   Session,
@@ -27,6 +28,7 @@ const agent = Agent.make({ name: "reader", toolkit: kit })
 
 const tooLong = ModelScripted.fail(new ModelError.ContextLengthExceeded({ description: "too long" }))
 const read = ModelScripted.calls([{ name: "read", callId: "new" }])
+const other = ModelScripted.calls([{ name: "read", callId: "newer" }])
 
 const summaryOf: SessionCompacted.Options["compact"] = (items) =>
   Effect.succeed([Item.user(`summary of ${items.length}`)])
@@ -283,41 +285,68 @@ for (const way of ways) {
         assert.strictEqual((yield* stored).items.at(-1), "other")
       }).pipe(Effect.provide(world([tooLong, ModelScripted.text("done")]))))
 
-    it.effect("a run that is carried out again continues on the same compacted history", () => {
-      const steps = new Map<string, Exit.Exit<any, any>>()
-      const reached = Deferred.makeUnsafe<void>()
-      let isKilled = false
-      const journal: RunJournal.RunJournal = {
-        step: ({ name }, _schemas, effect) =>
-          Effect.suspend(() => {
-            const known = steps.get(name)
-            if (name === "model/1/compacted" && !isKilled) {
-              isKilled = true
-              return Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)
-            }
-            return known === undefined
-              ? Effect.onExit(effect, (exit) =>
-                Effect.sync(() =>
-                  Exit.isSuccess(exit) || !Exit.hasInterrupts(exit) ? void steps.set(name, exit) : undefined
-                ))
-              : known
-          }),
-        signal: () => Effect.succeedNone
-      }
-      return Effect.gen(function*() {
-        const options = { conversationId: "c" }
-        const killed = yield* Effect.forkChild(runAs(way, agent, "next", options))
-        yield* Deferred.await(reached)
-        yield* Fiber.interrupt(killed)
-        const result = yield* runAs(way, agent, "next", options)
-        assert.strictEqual(result.finalOutput, "done")
-        assert.deepStrictEqual((yield* asked).at(-1), ["summary of 8", ...kept, "next"])
-        assert.deepStrictEqual(yield* stored, { items: ["summary of 8", ...kept, "next", "done"], version: 6 })
-      }).pipe(
-        Effect.provideService(RunJournal.RunJournal, journal),
-        Effect.provide(world([tooLong, ModelScripted.text("done")]))
-      )
-    })
+    const done = ModelScripted.text("done")
+    const repeated: ReadonlyArray<
+      readonly [string, Agent.Any, RunConfig.RunOptions, ReadonlyArray<ModelScripted.Step>]
+    > = [
+      ["in its first turn", agent, {}, [tooLong, done]],
+      ["after a turn of its own", agent, {}, [read, tooLong, done]],
+      ["after two turns of its own", agent, {}, [read, other, tooLong, done]],
+      ["with maxItems", agent, { maxItems: 14 }, [read, tooLong, done]],
+      [
+        "with a history function",
+        agent,
+        { history: (items, input) => Effect.succeed([...items, ...input]) },
+        [read, tooLong, done]
+      ],
+      [
+        "after a handoff with a filter",
+        Agent.make({ name: "first", handoffs: [Handoff.to(agent, { filter: InputFilter.removeTools })] }),
+        {},
+        [ModelScripted.calls([{ name: "transfer_to_reader" }]), tooLong, done]
+      ]
+    ]
+    for (const [when, root, options, script] of repeated) {
+      it.effect(`a run that is carried out again continues on the same compacted history: ${when}`, () => {
+        const steps = new Map<string, Exit.Exit<any, any>>()
+        const reached = Deferred.makeUnsafe<void>()
+        let isKilled = false
+        const journal: RunJournal.RunJournal = {
+          step: ({ name }, _schemas, effect) =>
+            Effect.suspend(() => {
+              const known = steps.get(name)
+              if (name.endsWith("/compacted") && !isKilled) {
+                isKilled = true
+                return Effect.andThen(Deferred.succeed(reached, undefined), Effect.never)
+              }
+              return known === undefined
+                ? Effect.onExit(effect, (exit) =>
+                  Effect.sync(() =>
+                    Exit.isSuccess(exit) || !Exit.hasInterrupts(exit) ? void steps.set(name, exit) : undefined
+                  ))
+                : known
+            }),
+          signal: () => Effect.succeedNone
+        }
+        const all = { conversationId: "c", ...options }
+        return Effect.gen(function*() {
+          const whole = yield* runAs(way, root, "next", all).pipe(
+            Effect.andThen(Effect.all([asked, stored])),
+            Effect.provide(world(script), { local: true })
+          )
+          const killed = yield* Effect.forkChild(runAs(way, root, "next", all).pipe(
+            Effect.provideService(RunJournal.RunJournal, journal)
+          ))
+          yield* Deferred.await(reached)
+          yield* Fiber.interrupt(killed)
+          const result = yield* runAs(way, root, "next", all).pipe(
+            Effect.provideService(RunJournal.RunJournal, journal)
+          )
+          assert.strictEqual(result.finalOutput, "done")
+          assert.deepStrictEqual([(yield* asked).at(-1), yield* stored], [whole[0].at(-1), whole[1]])
+        }).pipe(Effect.provide(world(script)))
+      })
+    }
   })
 }
 

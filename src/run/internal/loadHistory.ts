@@ -15,26 +15,14 @@ interface About {
   readonly session: Session["Service"] | undefined
 }
 
-/**
- * The conversation as it stood when the run first saw it, or as `load` left it. Its version is recorded, so that a run
- * that is carried out again does not take for history what it has stored itself.
- */
-export const loadHistory = Effect.fnUntraced(function*(
-  { conversationId, id, session }: About,
-  name: string,
+/** The conversation as it was at a version that this run saw. */
+export const loadAt = Effect.fnUntraced(function*(
+  { conversationId, session }: About,
+  version: number,
   options: LoadOptions,
-  load: Effect.Effect<Loaded, SessionError> = session!.loadItems(conversationId!, options)
+  latest?: Loaded
 ): Effect.fn.Return<Loaded, SessionError> {
-  let loaded: Loaded | undefined
-  const { version } = yield* (yield* RunJournal).step(
-    { runId: id, name },
-    schemas,
-    Effect.map(load, (first) => {
-      loaded = first
-      return { version: first.version }
-    })
-  )
-  loaded ??= yield* session!.loadItems(conversationId!, options)
+  const loaded = latest ?? (yield* session!.loadItems(conversationId!, options))
   if (loaded.version === version) return loaded
   const records = yield* session!.records(conversationId!).pipe(
     Stream.takeWhile(({ commit }) => commit <= version),
@@ -46,4 +34,25 @@ export const loadHistory = Effect.fnUntraced(function*(
     items: items.slice(Math.max(0, items.length - (options.maxItems ?? items.length))),
     isSuffix: false
   }
+})
+
+/**
+ * The conversation as it stood when the run first saw it. Its version is recorded, so that a run that is carried out
+ * again does not take for history what it has stored itself.
+ */
+export const loadHistory = Effect.fnUntraced(function*(
+  about: About,
+  name: string,
+  options: LoadOptions
+): Effect.fn.Return<Loaded, SessionError> {
+  let loaded: Loaded | undefined
+  const { version } = yield* (yield* RunJournal).step(
+    { runId: about.id, name },
+    schemas,
+    Effect.map(about.session!.loadItems(about.conversationId!, options), (first) => {
+      loaded = first
+      return { version: first.version }
+    })
+  )
+  return yield* loadAt(about, version, options, loaded)
 })

@@ -2,12 +2,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as HashSet from "effect/HashSet"
+import * as Schema from "effect/Schema"
 import * as History from "../../services/History.ts"
-import type { Item } from "../../services/Item.ts"
+import { Item } from "../../services/Item.ts"
 import { isModelError } from "../../services/ModelError.ts"
 import type { Loaded, Session } from "../../services/Session.ts"
 import { SessionError, VersionConflict } from "../../services/SessionError.ts"
-import { loadHistory } from "./loadHistory.ts"
+import { loadAt } from "./loadHistory.ts"
 import type { Run } from "./state.ts"
 import { stepName } from "./state.ts"
 
@@ -66,36 +67,55 @@ const replaceIn = (
   return History.repair([...view.slice(0, first), ...made, ...kept], [], [...made, ...view])
 }
 
-/**
- * Compacts the conversation that the model refused as too long, and continues on the result. Answers whether the next
- * request is another one.
- */
-export const makeRoom = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<boolean, SessionError> {
-  run.isCompacted = true
-  const { conversationId, session } = run
-  const { version, items: compacted } = yield* loadHistory(
-    run,
-    stepName(run, "compact"),
-    {},
-    compact(session!, conversationId!, run.version!)
-  )
-  if (version === run.version) return false
-  const stored = run.items.slice(0, run.uncommitted)
-  const late = run.items.slice(run.uncommitted)
+/** The history of the run, compacted; `maxItems` is for what was there before the run. */
+const historyOf = (run: Run, compacted: ReadonlyArray<Item>, late: ReadonlyArray<Item>): ReadonlyArray<Item> => {
   const { maxItems } = run.options
-  // The limit is for the history before this run.
   const limit = maxItems === undefined ? Infinity : maxItems + run.input.length + run.newItems.length - late.length
-  const history = History.repair(
+  return History.repair(
     compacted.length > limit ? History.afterCut(compacted.slice(compacted.length - limit)) : compacted,
     late
   )
+}
+
+/** `view` is absent where the model sees the conversation itself. */
+const Compaction = Schema.Struct({
+  version: Schema.Int,
+  isSmaller: Schema.Boolean,
+  view: Schema.optionalKey(Schema.Array(Item))
+})
+
+const schemas = () => ({ success: Compaction, error: SessionError })
+
+/**
+ * Compacts the conversation that the model refused as too long, and continues on the result. Answers whether the next
+ * request is another one.
+ *
+ * The answer and the view are recorded: a run that is carried out again no longer finds the items that were compacted.
+ */
+export const makeRoom = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<boolean, SessionError> {
+  run.isCompacted = true
+  const { conversationId, journal, session, version: expected } = run
+  const late = run.items.slice(run.uncommitted)
   const isWhole = run.view === run.items
-  const view = replaceIn(run.view, stored, history)
+  let loaded: Loaded | undefined
+  const { isSmaller, version, view } = yield* journal.step(
+    { runId: run.id, name: stepName(run, "compact") },
+    schemas,
+    Effect.map(compact(session!, conversationId!, expected!), (compacted) => {
+      loaded = compacted
+      const { items, version } = compacted
+      if (version === expected) return { version, isSmaller: false }
+      const view = replaceIn(run.view, run.items.slice(0, run.uncommitted), historyOf(run, items, late))
+      return { version, isSmaller: view !== undefined, ...(isWhole || view === undefined ? {} : { view }) }
+    })
+  )
+  if (version === expected) return false
+  const { items } = yield* loadAt(run, version, {}, loaded)
+  const history = historyOf(run, items, late)
   run.items = history.concat(late)
   run.uncommitted = history.length
   run.version = version
   if (isWhole) run.view = run.items
   else if (view !== undefined) run.view = view.slice()
-  // A run that is carried out again finds only what its own compaction left.
-  return view !== undefined || (isWhole && stored.length === 0)
+  return isSmaller
 })
