@@ -15,7 +15,7 @@ import { isItem } from "../../services/Item.ts"
 import { InvalidOutput, type ModelError } from "../../services/ModelError.ts"
 import type { Usage } from "../../services/Usage.ts"
 import { isRecord, parseJson } from "./internal/json.ts"
-import { connect, makeAbort, makeCalls, notJson } from "./internal/openAiClient.ts"
+import { connect, makeAbort, makeCalls } from "./internal/openAiClient.ts"
 import { makeParams } from "./internal/openAiRequest.ts"
 import { usageOf } from "./internal/openAiResponse.ts"
 
@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
 ): Effect.fn.Return<Compact<E, R>, ModelError> {
   const model = options.model ?? "gpt-5.4-mini"
   const server = yield* connect({ ...options, provider, timeout: options.timeout ?? "2 minutes" })
-  const { call, fail, inTime, readText } = makeCalls(server, model)
+  const { call, fail, inTime, notJson, readText } = makeCalls(server, model)
 
   const send = Effect.fnUntraced(function*(items: ReadonlyArray<Item>) {
     const { signal } = yield* makeAbort

@@ -25,11 +25,13 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
+import * as Secrets from "../../services/internal/secrets.ts"
 import type { MakeOptions } from "../../services/Session.ts"
 import * as Session from "../../services/Session.ts"
 import * as SessionError from "../../services/SessionError.ts"
@@ -105,6 +107,7 @@ const invalid = (description: string) => Effect.fail(new SessionError.InvalidInp
 const over = Effect.fnUntraced(function*(
   sql: SqlClient.SqlClient,
   server: string,
+  scrub: (text: string) => string,
   options: TableOptions
 ): Effect.fn.Return<Session.Session["Service"], SessionError.SessionErrorReason, Scope.Scope> {
   const { prefix = "agent_layers_", schema = "public" } = options
@@ -120,6 +123,7 @@ const over = Effect.fnUntraced(function*(
   const opened = yield* database.open({
     sql,
     server,
+    scrub,
     schema,
     prefix,
     patience,
@@ -139,8 +143,12 @@ const atOpen = Effect.mapError((reason: SessionError.SessionErrorReason) =>
 /** An error of `URL` would quote the whole text, with the password in it. */
 const checkUrl = (text: string): Effect.Effect<string, SessionError.InvalidInput> => {
   const url = URL.parse(text)
-  return url === null || !/^postgres(ql)?:$/.test(url.protocol)
-    ? invalid("url is no connection string of PostgreSQL; pass postgres://user:password@host:port/database")
+  // With "@" in its path, the password holds a "/" that is not written as %2F.
+  return url === null || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.includes("@")
+    ? invalid(
+      "url is no connection string of PostgreSQL; pass postgres://user:password@host:port/database, with / in the " +
+        "password as %2F"
+    )
     : Effect.succeed(
       `PostgreSQL at ${url.hostname === "" ? "localhost" : url.hostname}:${url.port === "" ? 5432 : url.port}` +
         url.pathname
@@ -160,6 +168,7 @@ export const make = (
 ): Effect.Effect<Session.Session["Service"], SessionError.SessionError, Scope.Scope> =>
   Effect.gen(function*() {
     const server = yield* checkUrl(Redacted.value(options.url))
+    const { scrub } = Secrets.make([options.url])
     const maxConnections = options.maxConnections ?? 10
     if (!Number.isSafeInteger(maxConnections) || maxConnections < 1) {
       return yield* invalid(`maxConnections is ${maxConnections}; pass a whole number from 1`)
@@ -174,9 +183,9 @@ export const make = (
       prepare: options.prepare
     }).pipe(
       Effect.provideServiceEffect(Reactivity.Reactivity, Reactivity.make),
-      Effect.mapError((error) => toFailure(error, { server, during: "connect" }).reason)
+      Effect.mapError((error) => toFailure(error, { server, scrub, during: "connect" }).reason)
     )
-    return yield* over(sql, server, options)
+    return yield* over(sql, server, scrub, options)
   }).pipe(atOpen)
 
 /**
@@ -218,6 +227,6 @@ export const layerSql = (
     Session.Session,
     Effect.flatMap(
       SqlClient.SqlClient,
-      (sql) => atOpen(over(sql, "the application's PostgreSQL", options))
+      (sql) => atOpen(over(sql, "the application's PostgreSQL", identity, options))
     )
   )

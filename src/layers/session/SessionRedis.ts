@@ -28,10 +28,12 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Secrets from "../../services/internal/secrets.ts"
 import type { MakeOptions } from "../../services/Session.ts"
 import * as Session from "../../services/Session.ts"
 import * as SessionError from "../../services/SessionError.ts"
@@ -84,6 +86,7 @@ const limitsOf = (options: KeyOptions) => {
 const over = Effect.fnUntraced(function*(
   send: database.Options["send"],
   server: string,
+  scrub: (text: string) => string,
   options: KeyOptions
 ): Effect.fn.Return<Session.Session["Service"], SessionError.SessionErrorReason, Scope.Scope> {
   const { prefix = "agent-layers" } = options
@@ -91,7 +94,7 @@ const over = Effect.fnUntraced(function*(
     return yield* invalid("prefix takes 1 to 128 characters, without half of a surrogate pair")
   }
   const { commitTimeout, patience, timeout } = limitsOf(options)
-  const opened = yield* database.open({ send, server, prefix, timeout })
+  const opened = yield* database.open({ send, server, scrub, prefix, timeout })
   return Session.make({ backend, versions: true, operations: true, ...store.make(opened, patience) }, {
     onCorruptItem: options.onCorruptItem,
     commitTimeout
@@ -115,6 +118,7 @@ const checkUrl = (text: string): Effect.Effect<string, SessionError.InvalidInput
 const connect = Effect.fnUntraced(function*(
   url: Redacted.Redacted<string>,
   server: string,
+  scrub: (text: string) => string,
   timeout: Duration.Duration
 ): Effect.fn.Return<database.Options["send"], SessionError.SessionErrorReason, Scope.Scope> {
   const millis = Math.max(1, Duration.toMillis(timeout))
@@ -130,7 +134,7 @@ const connect = Effect.fnUntraced(function*(
       socketTimeout: millis * 2,
       reconnectStrategy: (retries, cause) => isReady ? Math.min(25 * 2 ** Math.min(retries, 10), 1_000) : cause
     }
-  }))).pipe(Effect.mapError((error) => toFailure(error, { server, during: "connect" }).reason))
+  }))).pipe(Effect.mapError((error) => toFailure(error, { server, scrub, during: "connect" }).reason))
   isReady = true
   const { client } = Context.get(context, NodeRedis.NodeRedis)
   // Closing waits for answers. Where none comes, what is under way is given up.
@@ -167,8 +171,9 @@ export const make = (
 ): Effect.Effect<Session.Session["Service"], SessionError.SessionError, Scope.Scope> =>
   Effect.gen(function*() {
     const server = yield* checkUrl(Redacted.value(options.url))
-    const send = yield* connect(options.url, server, limitsOf(options).timeout)
-    return yield* over(send, server, options)
+    const { scrub } = Secrets.make([options.url])
+    const send = yield* connect(options.url, server, scrub, limitsOf(options).timeout)
+    return yield* over(send, server, scrub, options)
   }).pipe(atOpen)
 
 /**
@@ -205,5 +210,5 @@ export const layerRedis = (
 ): Layer.Layer<Session.Session, SessionError.SessionError, Redis.Redis> =>
   Layer.effect(
     Session.Session,
-    Effect.flatMap(Redis.Redis, (redis) => atOpen(over(redis.send, "the application's Redis", options)))
+    Effect.flatMap(Redis.Redis, (redis) => atOpen(over(redis.send, "the application's Redis", identity, options)))
   )

@@ -17,6 +17,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Secrets from "../../services/internal/secrets.ts"
 import type { TraceExporter, TraceProcessor } from "../../services/Tracer.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as batch from "./internal/batch.ts"
@@ -95,7 +96,7 @@ export const make = Effect.fnUntraced(function*(
   const deliverOptions: deliver.DeliverOptions = {
     exporter: "openai",
     url: deliver.shownUrl(url),
-    secrets: [key],
+    scrub: Secrets.make([key, ...Secrets.ofUrl(url)]).scrub,
     timeout: Duration.fromInputUnsafe(options.timeout ?? "10 seconds"),
     attempts: Math.max(1, options.attempts ?? 3)
   }

@@ -25,10 +25,11 @@ import * as Layer from "effect/Layer"
 import * as OtlpExporter from "effect/observability/OtlpExporter"
 import * as OtlpSerialization from "effect/observability/OtlpSerialization"
 import * as OtlpTracer from "effect/observability/OtlpTracer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as EffectTracer from "effect/Tracer"
+import * as Secrets from "../../services/internal/secrets.ts"
 import type { TraceProcessor } from "../../services/Tracer.ts"
 import * as Tracer from "../../services/Tracer.ts"
 import * as deliver from "./internal/deliver.ts"
@@ -45,7 +46,10 @@ export interface Options {
    * @default "http://localhost:4318/v1/traces"
    */
   readonly url?: string | undefined
-  /** Sent with each request, such as an API key. */
+  /**
+   * Sent with each request, such as an API key. What is logged of a refusal holds no redacted value, no value of a header
+   * whose name says that it is secret, and no part of these.
+   */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /**
    * By default `OTEL_SERVICE_NAME`, or `unknown_service:node`.
@@ -131,9 +135,7 @@ export const make = Effect.fnUntraced(function*(
   const deliverOptions: deliver.DeliverOptions = {
     exporter: "otlp",
     url: deliver.shownUrl(url),
-    secrets: Object.values(options?.headers ?? {}).flatMap((value) =>
-      typeof value === "string" ? [] : [Redacted.value(value)]
-    ),
+    scrub: Secrets.make([...Secrets.ofHeaders(options?.headers), ...Secrets.ofUrl(url)]).scrub,
     timeout: Duration.fromInputUnsafe(options?.timeout ?? "10 seconds"),
     attempts: Math.max(1, options?.attempts ?? 3)
   }

@@ -10,8 +10,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as redact from "../../services/internal/redaction.ts"
+import * as Secrets from "../../services/internal/secrets.ts"
 import type { EndedSpan, Redaction, Span, TraceProcessor } from "../../services/Tracer.ts"
 import * as Tracer from "../../services/Tracer.ts"
 
@@ -20,7 +21,10 @@ import * as Tracer from "../../services/Tracer.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Texts that are never shown, wherever they stand, such as the program's own keys. */
+  /**
+   * Texts that are never shown, wherever they stand, such as the program's own keys. Of a whole header, its parts are not
+   * shown either: the token after `Bearer`, the user and password in `Basic`, each cookie.
+   */
   readonly secrets?: ReadonlyArray<Redacted.Redacted | string> | undefined
   /** What matches is not shown. Flag `g` is added. */
   readonly patterns?: ReadonlyArray<RegExp> | undefined
@@ -91,23 +95,14 @@ const simple = (key: string): string => key.toLowerCase().replaceAll(/[-_\s]/g, 
  */
 export const policy = (options?: Options): Redaction => {
   const replacement = options?.replacement ?? "(redacted)"
-  const secrets = (options?.secrets ?? [])
-    .map((secret) => typeof secret === "string" ? secret : Redacted.value(secret))
-    .filter((secret) => secret !== "")
-    .flatMap((secret) => {
-      // In a text of JSON a secret stands as JSON writes it.
-      const escaped = JSON.stringify(secret).slice(1, -1)
-      return escaped === secret ? [secret] : [secret, escaped]
-    })
-    .sort((a, b) => b.length - a.length)
+  const { scrub } = Secrets.make(options?.secrets ?? [], { replacement, isAnyLength: true })
   const patterns = (options?.patterns ?? defaultPatterns).map((pattern) =>
     pattern.global ? new RegExp(pattern) : new RegExp(pattern.source, `${pattern.flags}g`)
   )
   const keys = new Set((options?.keys ?? defaultKeys).map(simple))
   return {
     text: (text) => {
-      let out = text
-      for (const secret of secrets) out = out.replaceAll(secret, () => replacement)
+      let out = scrub(text)
       for (const pattern of patterns) out = out.replace(pattern, () => replacement)
       return out
     },

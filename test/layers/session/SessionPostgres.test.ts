@@ -6,19 +6,7 @@ import { text, user } from "agent-layers/services/Item"
 import { all } from "agent-layers/services/laws/SessionLaws"
 import { Session } from "agent-layers/services/Session"
 import type { SessionError, SessionErrorReason } from "agent-layers/services/SessionError"
-import {
-  Config,
-  ConfigProvider,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Logger,
-  Redacted,
-  Scope,
-  Stream,
-  Tracer
-} from "effect"
+import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Logger, Redacted, Scope, Stream, Tracer } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, Statement } from "effect/sql"
 import { inspect } from "node:util"

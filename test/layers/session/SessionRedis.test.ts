@@ -433,34 +433,36 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
   const proxy = (to: number) =>
     Effect.acquireRelease(
       Effect.promise(() =>
-        new Promise<{ port: number; sockets: Set<net.Socket>; isMute: boolean; lost: number; server: net.Server }>((resolve) => {
-          const sockets = new Set<net.Socket>()
-          const state = { port: 0, sockets, isMute: false, lost: 0, server: undefined! as net.Server }
-          state.server = net.createServer((socket) => {
-            const inner = net.connect(to, "127.0.0.1")
-            for (const one of [socket, inner]) {
-              sockets.add(one)
-              one.on("error", () => undefined)
-              one.on("close", () => {
-                sockets.delete(one)
-                socket.destroy()
-                inner.destroy()
+        new Promise<{ port: number; sockets: Set<net.Socket>; isMute: boolean; lost: number; server: net.Server }>(
+          (resolve) => {
+            const sockets = new Set<net.Socket>()
+            const state = { port: 0, sockets, isMute: false, lost: 0, server: undefined! as net.Server }
+            state.server = net.createServer((socket) => {
+              const inner = net.connect(to, "127.0.0.1")
+              for (const one of [socket, inner]) {
+                sockets.add(one)
+                one.on("error", () => undefined)
+                one.on("close", () => {
+                  sockets.delete(one)
+                  socket.destroy()
+                  inner.destroy()
+                })
+              }
+              socket.on("data", (data) => inner.write(data))
+              inner.on("data", (data) => {
+                // The command was carried out, and its answer is lost.
+                if (state.isMute) {
+                  state.lost++
+                  socket.destroy()
+                } else socket.write(data)
               })
-            }
-            socket.on("data", (data) => inner.write(data))
-            inner.on("data", (data) => {
-              // The command was carried out, and its answer is lost.
-              if (state.isMute) {
-                state.lost++
-                socket.destroy()
-              } else socket.write(data)
             })
-          })
-          state.server.listen(0, "127.0.0.1", () => {
-            state.port = (state.server.address() as net.AddressInfo).port
-            resolve(state)
-          })
-        })
+            state.server.listen(0, "127.0.0.1", () => {
+              state.port = (state.server.address() as net.AddressInfo).port
+              resolve(state)
+            })
+          }
+        )
       ),
       ({ server, sockets }) =>
         Effect.sync(() => {

@@ -257,7 +257,7 @@ describe("TracerOtlp", () => {
       assert.strictEqual(yield* traced(Tracer.dropped), 2)
       assert.strictEqual(lines.filter((line) => line.startsWith("Warn")).length, 1)
       assert.notInclude(lines.join(), "canary-key")
-      assert.include(lines.join(), "answered 401: no such key: (redacted). Check the key or headers")
+      assert.include(lines.join(), "answered 401: no such key: <redacted>. Check the key or headers")
     }))
 
   it.live(

@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const error = (operation: string, reason: McpError["reason"], description: string) =>
-    new McpError({ server, operation, reason, description })
+    new McpError({ server, operation, reason, description: scrub(description) })
 
   const closed = (operation: string) =>
     error(operation, "Unavailable", "the connection is closed: the Scope that it was made in has ended")
@@ -167,7 +167,7 @@ export const make = Effect.fnUntraced(function*(
       Object.assign(client, {
         onclose: () => drop(link, { description: scrub(endedAs(wire)) }),
         onerror: (cause: Error) => {
-          if (wire.isFatal?.(cause) === true) drop(link, { description: scrub(cause.message), cause })
+          if (wire.isFatal?.(cause) === true) drop(link, { description: scrub(cause.message) })
         }
       })
       client.setNotificationHandler(sdk.ToolListChangedNotificationSchema, () => {
@@ -185,7 +185,7 @@ export const make = Effect.fnUntraced(function*(
               timedOut(
                 "connect",
                 timeouts.connect,
-                `no connection was made${said === undefined ? "" : ` (${scrub(said)})`}`
+                `no connection was made${said === undefined ? "" : ` (${said})`}`
               )
             )
           }
@@ -269,7 +269,7 @@ export const make = Effect.fnUntraced(function*(
       }).pipe(
         Effect.tapError(({ error, isStale }) =>
           Effect.sync(() => {
-            if (isStale) retire(link, { description: error.description, cause: error.cause })
+            if (isStale) retire(link, { description: error.description })
           })
         ),
         Effect.ensuring(Effect.sync(() => {
@@ -308,7 +308,7 @@ export const make = Effect.fnUntraced(function*(
     new Failure({ error: error(operation, "Protocol", description), isStale: false, isUnsent: false })
 
   const report = (problems: ReadonlyArray<string>): Effect.Effect<void> => {
-    const fresh = problems.filter((problem) => !reported.has(problem) && reported.size < 1000)
+    const fresh = problems.map(scrub).filter((problem) => !reported.has(problem) && reported.size < 1000)
     for (const problem of fresh) reported.add(problem)
     return fresh.length === 0
       ? Effect.void
@@ -391,7 +391,7 @@ export const make = Effect.fnUntraced(function*(
           const result = decode.result(raw)
           return result === undefined
             ? Effect.fail(broken("callTool", `its answer to a call of "${name}" is no result of a tool`))
-            : Effect.succeed(result)
+            : Effect.succeed(result.isError ? decode.mapTexts(result, scrub) : result)
         }),
         Effect.catchTag("Refused", ({ code, text }) =>
           // Arguments that it does not take, a tool that failed: the model may do better next time.

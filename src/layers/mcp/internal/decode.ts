@@ -137,6 +137,19 @@ export const result = (raw: unknown): McpToolResult | undefined => {
   }
 }
 
+/** The same with each text of it mapped, however deep. */
+export const mapTexts = <A>(value: A, map: (text: string) => string): A => {
+  const visit = (one: unknown): unknown =>
+    typeof one === "string"
+      ? map(one)
+      : Array.isArray(one)
+      ? one.map(visit)
+      : typeof one === "object" && one !== null
+      ? Object.fromEntries(Object.entries(one).map(([key, inside]) => [map(key), visit(inside)]))
+      : one
+  return visit(value) as A
+}
+
 export const failedResult = (text: string): McpToolResult => ({
   content: [{ type: "input_text", text }],
   isError: true

@@ -36,7 +36,6 @@ export class Refused extends Data.TaggedError("Refused")<{
 
 export interface Down {
   readonly description: string
-  readonly cause?: unknown
 }
 
 const unreachable = new Set([
@@ -98,15 +97,14 @@ export const classify = (options: {
   const failed = (
     reason: McpError["reason"],
     description: string,
-    means: { readonly isStale?: boolean; readonly isUnsent?: boolean; readonly cause?: unknown } = {}
+    means: { readonly isStale?: boolean; readonly isUnsent?: boolean } = {}
   ): Failure =>
     new Failure({
       error: new McpError({
         server,
         operation,
         reason,
-        description: scrub(description),
-        ...("cause" in means && means.cause !== undefined ? { cause: means.cause } : {})
+        description: scrub(description)
       }),
       isStale: means.isStale ?? false,
       isUnsent: means.isUnsent ?? false
@@ -131,7 +129,7 @@ export const classify = (options: {
   }
   const causes = causesOf(cause)
   if (causes.some(({ name }) => /^(\$?ZodError|SyntaxError)$/.test(name))) {
-    return failed("Protocol", `its answer is not what the protocol says: ${textOf(cause).slice(0, 500)}`)
+    return failed("Protocol", `its answer is not what the protocol says: ${scrub(textOf(cause)).slice(0, 500)}`)
   }
   if (isConnecting && /protocol version/i.test(textOf(cause))) return failed("Protocol", textOf(cause))
   const isAnswer = cause instanceof sdk.McpError && cause.code !== -32000
@@ -140,11 +138,7 @@ export const classify = (options: {
   // The client itself closes a connection that it could not begin: that it has ended then says less than why.
   if (down !== undefined && (isEnd || !(isConnecting || isAnswer))) {
     const isUnsent = cause instanceof Error && cause.message === "Not connected"
-    return failed(isConnecting ? "Unavailable" : "Disconnected", down.description, {
-      isStale: true,
-      isUnsent,
-      cause: down.cause
-    })
+    return failed(isConnecting ? "Unavailable" : "Disconnected", down.description, { isStale: true, isUnsent })
   }
   if (cause instanceof sdk.McpError) {
     if (cause.data === lost) return failed("Disconnected", "the connection ended before the answer")

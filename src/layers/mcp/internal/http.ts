@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Secrets from "../../../services/internal/secrets.ts"
 import type { McpConnection } from "../../../services/McpServer.ts"
 import { McpError } from "../../../services/McpServer.ts"
 import type { Wire } from "./connection.ts"
@@ -13,8 +14,6 @@ import { HttpFailure, lost, textOf } from "./failure.ts"
 import type { ConnectionOptions } from "./options.ts"
 import type { JSONRPCMessage, Transport } from "./sdk.ts"
 import { load } from "./sdk.ts"
-import type { Secrets } from "./secrets.ts"
-import { make as makeSecrets } from "./secrets.ts"
 import { later, pause } from "./time.ts"
 
 /**
@@ -24,7 +23,10 @@ import { later, pause } from "./time.ts"
 export interface HttpOptions extends ConnectionOptions {
   /** The server's endpoint. It must not hold a user name or password. */
   readonly url: string | URL
-  /** Headers of every request. Values that are redacted are kept out of errors. */
+  /**
+   * Headers of every request. Errors and logs hold no redacted value, no value of a header whose name says that it is
+   * secret, and no part of these: not the token after `Bearer`, not the user and password in `Basic`, not one cookie.
+   */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /**
    * Gives the bearer token of each request, so that one that has expired can be replaced. It is asked before every request:
@@ -113,7 +115,7 @@ const observed = (response: Response, onEnd: () => void): Observed => {
 
 const headersOf = (
   options: HttpOptions,
-  secrets: Secrets
+  secrets: Secrets.Secrets
 ): Promise<ReadonlyArray<readonly [string, string]>> => {
   const fixed = Object.entries(options.headers ?? {}).map(([name, value]) =>
     [name, Redacted.isRedacted(value) ? Redacted.value(value) : value] as const
@@ -139,7 +141,7 @@ type Post = (
 /** Sends what the transports ask for, with our headers, and tells of a refusal as a `HttpFailure`. */
 const fetchOf = (
   options: HttpOptions,
-  secrets: Secrets,
+  secrets: Secrets.Secrets,
   post: Post = (_body, send) => send(undefined)
 ): Fetch => {
   const fetch: Fetch = options.fetch ?? globalThis.fetch
@@ -160,7 +162,11 @@ const fetchOf = (
         response.status < 400
           ? response
           : beginning(response).then((text) => {
-            throw new HttpFailure({ status: response.status, text, hadSession: headers.has("mcp-session-id") })
+            throw new HttpFailure({
+              status: response.status,
+              text: secrets.scrubCut(text),
+              hadSession: headers.has("mcp-session-id")
+            })
           })
       )
     })
@@ -188,14 +194,14 @@ const refusedUrl = (url: string | URL): URL | string => {
 const making = (
   server: string,
   options: HttpOptions,
-  open: (url: URL, secrets: Secrets) => Effect.Effect<Wire, McpError, Scope.Scope>
+  open: (url: URL, secrets: Secrets.Secrets) => Effect.Effect<Wire, McpError, Scope.Scope>
 ): Effect.Effect<McpConnection, McpError, Scope.Scope> =>
   Effect.suspend(() => {
     const url = refusedUrl(options.url)
     if (typeof url === "string") {
       return Effect.fail(new McpError({ server, operation: "connect", reason: "Unavailable", description: url }))
     }
-    const secrets = makeSecrets(Object.values(options.headers ?? {}))
+    const secrets = Secrets.make([...Secrets.ofHeaders(options.headers), ...Secrets.ofUrl(url)])
     return makeConnection(server, { open: open(url, secrets), scrub: secrets.scrub }, options)
   })
 

@@ -6,6 +6,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as childProcess from "node:child_process"
 import * as crypto from "node:crypto"
+import * as Secrets from "../../../services/internal/secrets.ts"
 import type { McpConnection } from "../../../services/McpServer.ts"
 import { McpError } from "../../../services/McpServer.ts"
 import type { Wire } from "./connection.ts"
@@ -14,7 +15,6 @@ import type { ConnectionOptions } from "./options.ts"
 import * as processes from "./processes.ts"
 import type { JSONRPCMessage, Transport } from "./sdk.ts"
 import { load } from "./sdk.ts"
-import { make as makeSecrets } from "./secrets.ts"
 import { pause } from "./time.ts"
 
 /**
@@ -27,7 +27,8 @@ export interface StdioOptions extends ConnectionOptions {
   readonly args?: ReadonlyArray<string> | undefined
   /**
    * Variables for the server, beside the few that every program needs: `HOME`, `LOGNAME`, `PATH`, `SHELL`, `TERM` and `USER`
-   * (on Windows those of the same purpose). No other variable of this process is passed on.
+   * (on Windows those of the same purpose). No other variable of this process is passed on. Errors and logs hold no redacted
+   * value and no part of one, such as the password in an address.
    */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /** @default the directory of this process */
@@ -68,7 +69,8 @@ const brief = (line: string): string => line.length > 200 ? `${line.slice(0, 200
 const start = (
   options: StdioOptions,
   deserialize: (line: string) => JSONRPCMessage,
-  inherited: Readonly<Record<string, string>>
+  inherited: Readonly<Record<string, string>>,
+  secrets: Secrets.Secrets
 ): Effect.Effect<Child, string> =>
   Effect.callback((resume) => {
     const mark = `AGENT_LAYERS_MCP=${crypto.randomUUID()}`
@@ -129,7 +131,7 @@ const start = (
         message = deserialize(line)
       } catch {
         // Servers that log to stdout: the rest may still be of use.
-        junk = brief(line)
+        junk = brief(secrets.scrub(line))
         return
       }
       transport.onmessage?.(message)
@@ -193,7 +195,7 @@ const start = (
             ending === undefined
               ? problem
               : `the server${problem === undefined ? "" : ` was killed: ${problem}; it`} ${ending}`,
-            stderr.trim() === "" ? undefined : `stderr ended with:\n${lastLines(stderr)}`,
+            stderr.trim() === "" ? undefined : `stderr ended with:\n${lastLines(secrets.scrubCut(stderr))}`,
             junk === undefined ? undefined : `it wrote to stdout what is no message of MCP: ${junk}`
           ].filter((part) => part !== undefined)
           return said.length === 0 ? undefined : said.join("; ")
@@ -223,7 +225,8 @@ export const make = (
   server: string,
   options: StdioOptions
 ): Effect.Effect<McpConnection, McpError, Scope.Scope> => {
-  const { scrub } = makeSecrets(Object.values(options.env ?? {}))
+  const secrets = Secrets.make(Object.values(options.env ?? {}).filter(Redacted.isRedacted))
+  const { scrub } = secrets
   const failed = (description: string) =>
     new McpError({ server, operation: "connect", reason: "Unavailable", description: scrub(description) })
   const open: Effect.Effect<Wire, McpError, Scope.Scope> = Effect.gen(function*() {
@@ -238,7 +241,7 @@ export const make = (
     const killAfter = Duration.toMillis(Duration.fromInputUnsafe(options.killAfter ?? "2 seconds"))
     const child = yield* Effect.acquireRelease(
       Effect.mapError(
-        start(options, sdk.deserialize, sdk.environment()),
+        start(options, sdk.deserialize, sdk.environment(), secrets),
         (why) => failed(`${options.command} could not be started: ${why}`)
       ),
       (child) => end(child, killAfter)

@@ -11,7 +11,7 @@ import { parseJson } from "./json.ts"
 import { readBody, watchIdle } from "./openAiBody.ts"
 import { type Dialect, makeChatParams } from "./openAiChatRequest.ts"
 import { makeChatReader } from "./openAiChatStream.ts"
-import { makeAbort, makeCalls, makeNonce, notJson, type Server } from "./openAiClient.ts"
+import { makeAbort, makeCalls, makeNonce, type Server } from "./openAiClient.ts"
 import { fromConnection } from "./openAiError.ts"
 
 const api = "Chat Completions"
@@ -27,7 +27,7 @@ const callIdsOf = (request: ModelRequest): (callId: string) => boolean => {
 
 export const makeChatModel = (server: Server, dialect: Dialect, name: string): Model => {
   const { client, provider, scrub } = server
-  const { call, fail, inTime, readText, timedOut } = makeCalls(server, name)
+  const { call, fail, inTime, notJson, readText, timedOut } = makeCalls(server, name)
 
   const create = (request: ModelRequest, signal: AbortSignal, stream: boolean) =>
     Effect.suspend(() => {

@@ -170,8 +170,7 @@ export const makeChatReader = (options: {
     if (isRecord(chunk)) onChunk(chunk)
   }
 
-  const onError = (body: unknown): void =>
-    fail(fromBody(named(errorBody(body)), { isPartial: reader.isVisible, scrub: options.scrub }))
+  const onError = (body: unknown): void => fail(fromBody(named(errorBody(body, options.scrub)), reader.isVisible))
 
   const onChunk = (chunk: Fields): void => {
     if (options.raw) emit({ _tag: "Raw", event: chunk })

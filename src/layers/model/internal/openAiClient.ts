@@ -8,6 +8,7 @@ import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { OpenAI } from "openai"
+import * as Secrets from "../../../services/internal/secrets.ts"
 import {
   InvalidOutput,
   InvalidRequest,
@@ -38,7 +39,7 @@ export interface Server {
   readonly client: OpenAI
   /** A reason for what the client rejects with. */
   readonly reasonOf: (cause: unknown, now: number) => ModelErrorReason
-  /** Takes the key out of what the server says. */
+  /** Takes the key, and secret headers, out of what the server says. */
   readonly scrub: (text: string) => string
   readonly timeout: Duration.Duration
   readonly defaultSettings: ModelSettings | undefined
@@ -52,8 +53,11 @@ export const connect = Effect.fnUntraced(function*(options: ServerOptions): Effe
   const { provider } = options
   const key = Redacted.value(options.apiKey)
   // Some servers quote the key that they refuse, and so do the errors of a client that cannot put it into a header.
-  // What is shorter is no secret but a word like "ollama" for a server that checks no key.
-  const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
+  const { scrub } = Secrets.make([
+    key,
+    ...Secrets.ofHeaders(options.headers),
+    ...Secrets.ofUrl(options.baseURL ?? "")
+  ])
 
   const refused = refusedOption(key, options.baseURL)
   if (refused !== undefined) return yield* new ModelError({ provider, reason: new InvalidRequest(refused) })
@@ -91,17 +95,17 @@ export const connect = Effect.fnUntraced(function*(options: ServerOptions): Effe
     catch: (cause) =>
       new ModelError({
         provider,
-        reason: new InvalidRequest({ description: scrub(errorBody(cause).message ?? "invalid options") })
+        reason: new InvalidRequest({ description: errorBody(cause, scrub).message ?? "invalid options" })
       })
   })
 
   const reasonOf = (cause: unknown, now: number): ModelErrorReason => {
     if (cause instanceof openai.APIError && cause.status !== undefined && cause.headers !== undefined) {
-      return fromStatus({ status: cause.status, headers: cause.headers, body: errorBody(cause.error), now })
+      return fromStatus({ status: cause.status, headers: cause.headers, body: errorBody(cause.error, scrub), now })
     }
     if (cause instanceof openai.APIConnectionError) return fromConnection(cause, false, scrub)
     return new InvalidRequest({
-      description: `the request could not be made: ${scrub(errorBody(cause).message ?? "unknown cause")}`
+      description: `the request could not be made: ${errorBody(cause, scrub).message ?? "unknown cause"}`
     })
   }
 
@@ -138,9 +142,12 @@ const flatErrors =
       response.status < 400
         ? response
         : response.text().then((text) =>
-          new Response(JSON.stringify({ error: errorBodyOfText(scrub(text)) }), {
+          new Response(JSON.stringify({ error: errorBodyOfText(text, scrub) }), {
             status: response.status,
-            headers: new Headers([...response.headers, ["content-type", "application/json"]])
+            headers: new Headers([
+              ...[...response.headers].map(([name, value]): [string, string] => [name, scrub(value)]),
+              ["content-type", "application/json"]
+            ])
           })
         )
     )
@@ -175,7 +182,15 @@ export const makeCalls = (server: Server, model: string) => {
       catch: (cause) => fail(fromConnection(cause, false, scrub))
     })
 
-  return { fail, timedOut, inTime, call, readText }
+  const notJson = (response: Response, api: string): ModelErrorReason => {
+    const type = scrub(response.headers.get("content-type") ?? "no content type")
+    return new InvalidOutput({
+      description: `the server answered with ${type}, which is no answer of the ${api} API; check the base URL`,
+      status: response.status
+    })
+  }
+
+  return { fail, timedOut, inTime, call, readText, notJson }
 }
 
 /** Aborts the request when the scope closes, however it closes; after the last byte that does nothing. */
@@ -185,11 +200,3 @@ export const makeAbort: Effect.Effect<AbortController, never, Scope.Scope> = Eff
 )
 
 export const makeNonce: Effect.Effect<string> = Effect.map(Random.next, (n) => n.toString(36).slice(2))
-
-export const notJson = (response: Response, api: string): ModelErrorReason => {
-  const type = response.headers.get("content-type") ?? "no content type"
-  return new InvalidOutput({
-    description: `the server answered with ${type}, which is no answer of the ${api} API; check the base URL`,
-    status: response.status
-  })
-}

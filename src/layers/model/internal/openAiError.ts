@@ -32,27 +32,32 @@ const maxText = 1_000
 const asText = (u: unknown): string | undefined =>
   typeof u === "string" && u !== "" ? u : typeof u === "number" ? String(u) : undefined
 
+type Scrub = (text: string) => string
+
 /**
  * Reads `{ error: { … } }` and the shapes of compatible servers: `{ error: "…" }`, `{ message }`, `{ detail }`, any of
- * these in an array, an error in a string.
+ * these in an array, an error in a string. A server may quote the key anywhere in it.
  */
-export const errorBody = (u: unknown): ErrorBody => {
-  if (Array.isArray(u)) return errorBody(u[0])
-  if (!isRecord(u)) return { message: asText(u)?.slice(0, maxText), code: undefined, type: undefined, param: undefined }
-  if (isRecord(u.error) || Array.isArray(u.error)) return errorBody(u.error)
-  const detail = u.message ?? u.detail ?? u.error
-  const text = typeof detail === "object" && detail !== null ? JSON.stringify(detail) : asText(detail)
+export const errorBody = (u: unknown, scrub: Scrub): ErrorBody => {
+  if (Array.isArray(u)) return errorBody(u[0], scrub)
+  const read = (value: unknown): string | undefined => {
+    const text = typeof value === "object" && value !== null ? JSON.stringify(value) : asText(value)
+    return text === undefined ? undefined : scrub(text).slice(0, maxText)
+  }
+  if (!isRecord(u)) return { message: read(u), code: undefined, type: undefined, param: undefined }
+  if (isRecord(u.error) || Array.isArray(u.error)) return errorBody(u.error, scrub)
+  const name = (value: unknown) => typeof value === "object" ? undefined : read(value)
   return {
-    message: text?.slice(0, maxText),
-    code: asText(u.code),
-    type: asText(u.type) ?? asText(u.status),
-    param: asText(u.param)
+    message: read(u.message ?? u.detail ?? u.error),
+    code: name(u.code),
+    type: name(u.type) ?? name(u.status),
+    param: name(u.param)
   }
 }
 
-export const errorBodyOfText = (text: string): ErrorBody => {
+export const errorBodyOfText = (text: string, scrub: Scrub): ErrorBody => {
   const json = parseJson(text)
-  return errorBody(json === undefined ? text.trim() : json)
+  return errorBody(json === undefined ? text.trim() : json, scrub)
 }
 
 const quota = new Set([
@@ -102,17 +107,17 @@ const fromCode = (body: ErrorBody, details: Details): ModelErrorReason | undefin
   return undefined
 }
 
-/** How a reason is made of what was read: whether events were visible, and how secrets are taken out of texts. */
+/** How an answer is read: whether events were visible, and how secrets are taken out of texts. */
 export interface Reading {
   readonly isPartial: boolean
-  readonly scrub: (text: string) => string
+  readonly scrub: Scrub
 }
 
 /** A reason for an error inside an answer that began with status 200. */
-export const fromBody = (body: ErrorBody, reading: Reading): ModelErrorReason => {
+export const fromBody = (body: ErrorBody, isPartial: boolean): ModelErrorReason => {
   const full = {
-    isPartial: reading.isPartial,
-    description: reading.scrub(body.message ?? body.code ?? "the provider reported an error without a text")
+    isPartial,
+    description: body.message ?? body.code ?? "the provider reported an error without a text"
   }
   const known = fromCode(body, full)
   if (known !== undefined) return known
@@ -181,7 +186,7 @@ const timeouts = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "UN
 export const fromConnection = (
   cause: unknown,
   isPartial: boolean,
-  scrub: (text: string) => string
+  scrub: Scrub
 ): ModelErrorReason => {
   let innermost: unknown = cause
   let code: string | undefined

@@ -9,7 +9,7 @@ import { InvalidOutput, type ModelError, type ModelErrorReason } from "../../../
 import type { Model, ModelEvent, ModelRequest, ModelResponse } from "../../../services/ModelProvider.ts"
 import { parseJson } from "./json.ts"
 import { readBody, watchIdle } from "./openAiBody.ts"
-import { makeAbort, makeCalls, makeNonce, notJson, type Server } from "./openAiClient.ts"
+import { makeAbort, makeCalls, makeNonce, type Server } from "./openAiClient.ts"
 import { fromConnection } from "./openAiError.ts"
 import { makeParams } from "./openAiRequest.ts"
 import { type Answer, finish, isPending, readOutput, readResponse } from "./openAiResponse.ts"
@@ -17,7 +17,7 @@ import { makeStreamReader } from "./openAiStream.ts"
 
 export const makeModel = (server: Server, name: string): Model => {
   const { client, provider, scrub } = server
-  const { call, fail, inTime, readText, timedOut } = makeCalls(server, name)
+  const { call, fail, inTime, notJson, readText, timedOut } = makeCalls(server, name)
 
   const create = (request: ModelRequest, signal: AbortSignal, stream: boolean) =>
     call(() => {

@@ -85,14 +85,14 @@ export interface Answer {
 
 /** The response object, or why it is none. */
 export const readResponse = (u: unknown, reading: Reading): Result.Result<Answer, ModelErrorReason> => {
-  const { isPartial } = reading
+  const { isPartial, scrub } = reading
   if (!isRecord(u)) {
     return Result.fail(new InvalidOutput({ description: "the response is not a JSON object", isPartial }))
   }
   const status = typeof u.status === "string" ? u.status : "completed"
   const hasError = u.error !== undefined && u.error !== null
   if (status === "failed" || (hasError && !Array.isArray(u.output))) {
-    return Result.fail(fromBody(errorBody(u.error ?? {}), reading))
+    return Result.fail(fromBody(errorBody(u.error ?? {}, scrub), isPartial))
   }
   if (status === "cancelled") {
     return Result.fail(new Overloaded({ description: "the response was cancelled at the provider", isPartial }))
@@ -105,7 +105,7 @@ export const readResponse = (u: unknown, reading: Reading): Result.Result<Answer
     id: typeof u.id === "string" ? u.id : undefined,
     model: typeof u.model === "string" ? u.model : undefined,
     status,
-    incompleteReason: isRecord(details) && typeof details.reason === "string" ? details.reason : undefined,
+    incompleteReason: isRecord(details) && typeof details.reason === "string" ? scrub(details.reason) : undefined,
     output: u.output,
     usage: usageOf(u.usage)
   })

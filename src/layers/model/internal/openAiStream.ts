@@ -164,11 +164,11 @@ export const makeStreamReader = (options: {
       case "response.cancelled":
         return onResponse(withStatus(event))
       case "error":
-        return fail(fromBody(errorBody(event), reading()))
+        return fail(fromBody(errorBody(event, options.scrub), reader.isVisible))
       default:
         // Some gateways put an error into the stream without a type.
         if (event.type === undefined && isRecord(event.error)) {
-          fail(fromBody(errorBody(event), reading()))
+          fail(fromBody(errorBody(event, options.scrub), reader.isVisible))
         }
     }
   }
@@ -181,10 +181,8 @@ export const makeStreamReader = (options: {
     if (typeof delta === "string" && delta !== "") emit({ _tag, itemId: itemAt(event).itemId, delta })
   }
 
-  const reading = () => ({ isPartial: reader.isVisible, scrub: options.scrub })
-
   const onResponse = (json: unknown): void => {
-    const read = readResponse(json, reading())
+    const read = readResponse(json, { isPartial: reader.isVisible, scrub: options.scrub })
     if (Result.isFailure(read)) return fail(read.failure)
     const answer = read.success
     if (isPending(answer.status)) {

@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import type { OpenAI } from "openai"
+import * as Secrets from "../../../services/internal/secrets.ts"
 import type { Commit, Primitives } from "../../../services/Session.ts"
 import * as SessionError from "../../../services/SessionError.ts"
 import { fromService, toService } from "./openaiItems.ts"
@@ -113,7 +114,8 @@ const innermost = (thrown: unknown): { readonly message: string; readonly code: 
 }
 
 const failureOf = (thrown: unknown, what: string, scrub: (text: string) => string): Failure => {
-  const { requestID, status } = thrown as Thrown
+  const { status } = thrown as Thrown
+  const requestId = (thrown as Thrown).requestID
   if (typeof status !== "number") {
     const { code, message } = innermost(thrown)
     const said = scrub(code === undefined || message.includes(code) ? message : `${code}: ${message}`)
@@ -124,7 +126,7 @@ const failureOf = (thrown: unknown, what: string, scrub: (text: string) => strin
     name: "APIError",
     message: said,
     status,
-    ...(requestID === undefined ? {} : { requestId: requestID })
+    ...(typeof requestId === "string" ? { requestId: scrub(requestId) } : {})
   }
   const description = `${what} failed: ${said}`
   const isRefused = status < 500 && status !== 401 && status !== 403 && status !== 408 && status !== 409 &&
@@ -161,7 +163,11 @@ export const make = Effect.fnUntraced(function*(
   ids: ConversationIds
 ): Effect.fn.Return<Omit<Primitives, "backend">, Reason> {
   const key = Redacted.value(options.apiKey)
-  const scrub = (text: string): string => key.length < 8 ? text : text.replaceAll(key, "<redacted>")
+  const { scrub } = Secrets.make([
+    key,
+    ...Secrets.ofHeaders(options.headers),
+    ...Secrets.ofUrl(options.baseURL ?? "")
+  ])
   const refused = refusedOption(key, options.baseURL)
   if (refused !== undefined) return yield* new SessionError.InvalidInput({ description: refused })
   const openai = yield* Effect.tryPromise({

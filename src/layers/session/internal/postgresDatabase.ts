@@ -19,6 +19,8 @@ export interface Options extends Names {
   readonly sql: SqlClient
   /** Names the server in errors; no secret is in it. */
   readonly server: string
+  /** Takes secrets out of what the server says. */
+  readonly scrub: (text: string) => string
   /** How long to wait for a connection, one that has to be opened included. */
   readonly acquireTimeout: Duration.Duration
   /** How long a statement may take. */
@@ -63,14 +65,14 @@ export interface Database {
 export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Database, SessionError.SessionErrorReason, Scope.Scope> {
-  const { acquireTimeout, patience, server, sql, statementTimeout } = options
+  const { acquireTimeout, patience, scrub, server, sql, statementTimeout } = options
   let isClosed = false
 
   const queryBy = (execute: Connection["executeValues"], kind: Kind): Query => (text, parameters) =>
     Effect.timeoutOrElse(
       Effect.mapError(
         execute(text, parameters),
-        (error) => toFailure(error, { server, during: kind === "read" ? "read" : "write" })
+        (error) => toFailure(error, { server, scrub, during: kind === "read" ? "read" : "write" })
       ),
       {
         duration: statementTimeout,
@@ -92,7 +94,7 @@ export const open = Effect.fnUntraced(function*(
 
   const reserve: Effect.Effect<Connection, Failure, Scope.Scope> = Effect.timeoutOrElse(
     sql.reserve.pipe(
-      Effect.mapError((error) => toFailure(error, { server, during: "connect" })),
+      Effect.mapError((error) => toFailure(error, { server, scrub, during: "connect" })),
       Effect.retry({ while: (failure) => failure.kind === "full", schedule: schedule(acquireTimeout) })
     ),
     {
@@ -122,7 +124,7 @@ export const open = Effect.fnUntraced(function*(
     const error = errors.find(isSqlError)
     return error === undefined
       ? Effect.failCause(cause as Cause.Cause<never>)
-      : Effect.fail(toFailure(error, { server, during: "read" }))
+      : Effect.fail(toFailure(error, { server, scrub, during: "read" }))
   }
 
   /** Nothing is stored before the outer transaction is committed, which is not done here. */

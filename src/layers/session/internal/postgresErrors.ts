@@ -38,12 +38,15 @@ export const moved: Failure = new Failure(
 )
 
 /** What the server said, without its detail: that quotes the content of rows. */
-const said = (error: SqlError): { readonly code: string | undefined; readonly cause: Error } => {
+const said = (
+  error: SqlError,
+  scrub: (text: string) => string
+): { readonly code: string | undefined; readonly cause: Error } => {
   const { cause } = error.reason
   const hasCode = Predicate.hasProperty(cause, "code") && typeof cause.code === "string"
   const code = hasCode ? cause.code as string : undefined
   const text = cause instanceof Error && cause.message !== "" ? cause.message : code ?? error.message
-  return { code, cause: Object.assign(new Error(text), code === undefined ? {} : { code }) }
+  return { code, cause: Object.assign(new Error(scrub(text)), code === undefined ? {} : { code }) }
 }
 
 const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)
@@ -58,12 +61,14 @@ export const toFailure = (
   error: SqlError,
   options: {
     readonly server: string
+    /** Takes secrets out of what the server says. */
+    readonly scrub: (text: string) => string
     /** What was being done when it failed. */
     readonly during: "connect" | "read" | "write"
   }
 ): Failure => {
-  const { during, server } = options
-  const { cause, code } = said(error)
+  const { during, scrub, server } = options
+  const { cause, code } = said(error, scrub)
   const state = code !== undefined && isSqlState(code) ? code : undefined
   const unavailable = (kind: Failure["kind"], description: string, isOutcomeUnknown = false) =>
     new Failure(kind, new SessionError.Unavailable({ description, isOutcomeUnknown, cause }))

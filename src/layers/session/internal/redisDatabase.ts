@@ -12,6 +12,8 @@ export interface Options {
   readonly send: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, unknown>
   /** Names the server in errors; no secret is in it. */
   readonly server: string
+  /** Takes secrets out of what the server says. */
+  readonly scrub: (text: string) => string
   readonly prefix: string
   /** How long a command may take. */
   readonly timeout: Duration.Duration
@@ -59,7 +61,7 @@ export interface Database {
 export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Database, SessionError.SessionErrorReason, Scope.Scope> {
-  const { prefix, send, server, timeout } = options
+  const { prefix, scrub, send, server, timeout } = options
   const root = `{${encodeURIComponent(prefix)}}:`
   let isClosed = false
 
@@ -84,7 +86,7 @@ export const open = Effect.fnUntraced(function*(
     return Effect.flatMap(shaOf(script), (sha) => send("EVALSHA", sha, ...rest)).pipe(
       // A server that was restarted does not know it any more. Nothing happened then.
       Effect.catchIf(isNoScript, () => send("EVAL", scripts[script], ...rest)),
-      Effect.mapError((error) => toFailure(error, { server, during: kind === "read" ? "read" : "write" })),
+      Effect.mapError((error) => toFailure(error, { server, scrub, during: kind === "read" ? "read" : "write" })),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () =>

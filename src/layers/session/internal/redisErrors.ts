@@ -1,3 +1,4 @@
+import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as SessionError from "../../../services/SessionError.ts"
 
@@ -33,18 +34,19 @@ const nameOf = (error: unknown): string =>
   Predicate.hasProperty(error, "constructor") && typeof error.constructor === "function" ? error.constructor.name : ""
 
 /** Unwraps `RedisError`, whose own message is empty. */
-const said = (error: unknown): { readonly name: string; readonly cause: Error } => {
+const said = (error: unknown, scrub: (text: string) => string): { readonly name: string; readonly cause: Error } => {
   const inner = Predicate.hasProperty(error, "_tag") && error._tag === "RedisError" &&
       Predicate.hasProperty(error, "cause")
     ? error.cause
     : error
   const code = Predicate.hasProperty(inner, "code") && typeof inner.code === "string" ? inner.code : ""
   const text = inner instanceof Error ? inner.message : String(inner)
-  return { name: nameOf(inner), cause: new Error(text === "" ? code : text) }
+  return { name: nameOf(inner), cause: new Error(scrub(text === "" ? code : text)) }
 }
 
 /** @internal */
-export const isNoScript = (error: unknown): boolean => codes.exec(said(error).cause.message)?.[1] === "NOSCRIPT"
+export const isNoScript = (error: unknown): boolean =>
+  codes.exec(said(error, identity).cause.message)?.[1] === "NOSCRIPT"
 
 /** @internal */
 export const corrupt = (description: string): SessionError.CorruptStore =>
@@ -55,10 +57,15 @@ export const corrupt = (description: string): SessionError.CorruptStore =>
 /** @internal */
 export const toFailure = (
   error: unknown,
-  options: { readonly server: string; readonly during: "connect" | "read" | "write" }
+  options: {
+    readonly server: string
+    /** Takes secrets out of what the server says: of a command that it does not know, Redis quotes the arguments. */
+    readonly scrub: (text: string) => string
+    readonly during: "connect" | "read" | "write"
+  }
 ): Failure => {
-  const { during, server } = options
-  const { cause, name } = said(error)
+  const { during, scrub, server } = options
+  const { cause, name } = said(error, scrub)
   const { message } = cause
   const unavailable = (kind: Failure["kind"], description: string, isOutcomeUnknown = false) =>
     new Failure(kind, new SessionError.Unavailable({ description, isOutcomeUnknown, cause }))

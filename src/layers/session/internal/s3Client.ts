@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Secrets from "../../../services/internal/secrets.ts"
 import * as SessionError from "../../../services/SessionError.ts"
 
 /**
@@ -114,9 +115,10 @@ const failureOf = (thrown: Thrown, what: string, scrub: (text: string) => string
   const status = thrown.$metadata?.httpStatusCode
   const name = textOf(thrown.name) ?? "Error"
   const code = textOf(thrown.code)
+  const requestId = textOf(thrown.$metadata?.requestId)
   const said = scrub(textOf(thrown.message) ?? "no reason was given")
   const hint = advice[name]
-  const label = code ?? name
+  const label = scrub(code ?? name)
   const description = `${what} failed: ${said.includes(label) ? "" : `${label}: `}${said}` +
     (status === undefined ? "" : ` (status ${status})`) + (hint === undefined ? "" : `; ${hint}`)
   if (status === 501) {
@@ -127,10 +129,10 @@ const failureOf = (thrown: Thrown, what: string, scrub: (text: string) => string
     )
   }
   const cause = {
-    name,
+    name: scrub(name),
     message: said,
     ...(status === undefined ? {} : { status }),
-    ...(thrown.$metadata?.requestId === undefined ? {} : { requestId: thrown.$metadata.requestId })
+    ...(requestId === undefined ? {} : { requestId: scrub(requestId) })
   }
   const wasNotDone = status === undefined ? neverSent.has(code ?? name) : isRefusal(status, name)
   return new S3Failure(
@@ -160,8 +162,7 @@ export const make = Effect.fnUntraced(function*(
   if (secret === "" || credentials?.accessKeyId === "") {
     return yield* invalid("credentials has an empty accessKeyId or secretAccessKey")
   }
-  const secrets = [secret, token].filter((one) => one !== undefined && one !== "") as ReadonlyArray<string>
-  const scrub = (text: string): string => secrets.reduce((rest, one) => rest.replaceAll(one, "<redacted>"), text)
+  const { scrub } = Secrets.make([secret ?? "", token ?? "", ...Secrets.ofUrl(endpoint ?? "")])
 
   const aws = yield* Effect.tryPromise({
     try: () => import("@aws-sdk/client-s3"),

@@ -14,8 +14,8 @@ export interface DeliverOptions {
   readonly exporter: string
   /** Without what may be secret: for messages. */
   readonly url: string
-  /** What no message may say, though a server may quote it. */
-  readonly secrets: ReadonlyArray<string>
+  /** Takes secrets out of what a server says, which may quote them. */
+  readonly scrub: (text: string) => string
   /** How long one attempt may take. */
   readonly timeout: Duration.Duration
   /** How often it is tried in all. */
@@ -70,9 +70,7 @@ export const deliver = (
     )
     const text = yield* Effect.orElseSucceed(response.text, () => "")
     if (response.status >= 200 && response.status < 300) return
-    let said = text.replaceAll(/\s+/g, " ").trim()
-    for (const secret of options.secrets) if (secret !== "") said = said.replaceAll(secret, () => "(redacted)")
-    said = said.slice(0, maximumAnswer)
+    const said = options.scrub(text).replaceAll(/\s+/g, " ").trim().slice(0, maximumAnswer)
     const after = response.headers["retry-after"]
     const parsed = after === undefined ? undefined : Headers.parseRetryAfter(after)
     return yield* failure(
