@@ -30,6 +30,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
@@ -38,7 +39,7 @@ import type { MakeOptions } from "../../services/Session.ts"
 import * as Session from "../../services/Session.ts"
 import * as SessionError from "../../services/SessionError.ts"
 import * as database from "./internal/redisDatabase.ts"
-import { toFailure } from "./internal/redisErrors.ts"
+import { scrubLoggers, toFailure } from "./internal/redisErrors.ts"
 import * as store from "./internal/redisStore.ts"
 
 /**
@@ -125,6 +126,7 @@ const connect = Effect.fnUntraced(function*(
   let isReady = false
   // The client's own release waits forever where the greeting has no answer, so that connecting, which has timeouts, is
   // over before it is released.
+  const loggers = scrubLoggers(yield* Logger.CurrentLoggers, scrub)
   const context = yield* Effect.uninterruptible(Layer.build(NodeRedis.layer({
     url: Redacted.value(url),
     // A peer that went away without a word answers no ping, and the socket is given up.
@@ -134,7 +136,10 @@ const connect = Effect.fnUntraced(function*(
       socketTimeout: millis * 2,
       reconnectStrategy: (retries, cause) => isReady ? Math.min(25 * 2 ** Math.min(retries, 10), 1_000) : cause
     }
-  }))).pipe(Effect.mapError((error) => toFailure(error, { server, scrub, during: "connect" }).reason))
+  }))).pipe(
+    Effect.provideService(Logger.CurrentLoggers, loggers),
+    Effect.mapError((error) => toFailure(error, { server, scrub, during: "connect" }).reason)
+  )
   isReady = true
   const { client } = Context.get(context, NodeRedis.NodeRedis)
   // Closing waits for answers. Where none comes, what is under way is given up.

@@ -38,7 +38,7 @@ const isSecret = (part: string): boolean =>
 
 const matchOf = (pattern: RegExp, text: string): ReadonlyArray<string> => pattern.exec(text)?.slice(1) ?? []
 
-/** The user and password in base64 of either alphabet, with or without padding. */
+/** User and password, together and alone, from base64 of either alphabet, with or without padding. */
 const decoded = (text: string): ReadonlyArray<string> => {
   if (!/^[\w+/-]{8,}={0,2}$/.test(text)) return []
   const bytes = Base64Url.decode(text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, ""))
@@ -46,7 +46,7 @@ const decoded = (text: string): ReadonlyArray<string> => {
   return ["utf-8", "latin1"].flatMap((charset) => {
     const pair = new TextDecoder(charset).decode(bytes.success)
     // Of random bytes, hardly any are text.
-    return /[\p{Cc}\uFFFD]/u.test(pair) ? [] : matchOf(/^([^:]*):(.*)$/s, pair)
+    return /[\p{Cc}\uFFFD]/u.test(pair) ? [] : matchOf(/^(([^:]*):(.*))$/s, pair)
   })
 }
 
@@ -113,35 +113,44 @@ export const ofUrl = (text: string | URL): ReadonlyArray<string> => {
   ]
 }
 
-const html: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;" }
+const escapeHtml = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
-const escapeHtml = (text: string): string => text.replaceAll(/[&<>"']/g, (one) => html[one]!)
+/** Quotes are escaped inside of attributes only, and not by each server. */
+const htmlOf = (text: string): ReadonlyArray<string> => {
+  const bare = escapeHtml(text)
+  const quoted = bare.replaceAll("\"", "&quot;")
+  return [bare, quoted, quoted.replaceAll("'", "&#39;"), quoted.replaceAll("'", "&#x27;")]
+}
 
 const escapeUrl = (text: string): string => encodeURIComponent(text.replaceAll(/\p{Surrogate}/gu, "\uFFFD"))
 
-/** The ways in which a server writes a text: as it is, in JSON, in HTML, in an address, in the other base64. */
-const formsOf = (part: string): ReadonlyArray<string> => {
-  const json = JSON.stringify(part).slice(1, -1)
-  const url = escapeUrl(part)
+const escapeJson = (text: string): string => JSON.stringify(text).slice(1, -1)
+
+/** The ways in which a server writes a text: as it is, in HTML, in JSON (also inside of another), in an address. */
+const writingsOf = (text: string): ReadonlyArray<string> => {
+  const url = escapeUrl(text)
   return [
-    part,
-    json,
-    json.replaceAll("/", "\\/"),
-    json.replaceAll(/[^ -~]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`),
-    escapeHtml(part),
+    ...[text, ...htmlOf(text)].flatMap((one) => {
+      const json = escapeJson(one)
+      const slashes = json.replaceAll("/", "\\/")
+      return [one, json, slashes, escapeJson(json), escapeJson(slashes)]
+    }),
+    escapeJson(text).replaceAll(/[^ -~]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`),
     url,
     url.replaceAll(/%../g, (one) => one.toLowerCase()),
-    url.replaceAll("%20", "+"),
-    ...(/^[\w+/-]+={0,2}$/.test(part)
-      ? [part.replace(/=+$/, ""), part.replace(/=+$/, "").replaceAll("+", "-").replaceAll("/", "_")]
-      : [])
+    url.replaceAll("%20", "+")
   ]
 }
 
-const escapePattern = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")
-
-const patternOf = (forms: ReadonlyArray<string>): RegExp | undefined =>
-  forms.length === 0 ? undefined : new RegExp(forms.map(escapePattern).join("|"), "g")
+/** Base64 may come back in the other alphabet, and without padding. */
+const formsOf = (part: string): ReadonlyArray<string> => {
+  const bare = part.replace(/=+$/, "")
+  const forms = /^[\w+/-]+$/.test(bare)
+    ? [part, bare.replaceAll("+", "-").replaceAll("/", "_"), bare.replaceAll("-", "+").replaceAll("_", "/")]
+    : [part]
+  return forms.flatMap(writingsOf)
+}
 
 /** The most of the form that may stand at one end of a text, as a length. */
 const overlap = (form: string, restOf: (length: number) => string, isThere: (rest: string) => boolean): number => {
@@ -163,7 +172,6 @@ export const make = (values: Iterable<string | Redacted.Redacted>, options: Opti
   const given = new Set<string>()
   const added = new Set<string>()
   let forms: ReadonlyArray<string> = []
-  let pattern: RegExp | undefined
 
   const refresh = () => {
     const parts = [...given, ...added].flatMap((value) =>
@@ -171,10 +179,12 @@ export const make = (values: Iterable<string | Redacted.Redacted>, options: Opti
     )
     // The longest first, so that a secret inside another leaves no rest.
     forms = [...new Set(parts.flatMap(formsOf))].sort((a, b) => b.length - a.length)
-    pattern = patternOf(forms)
   }
 
-  const scrub = (text: string): string => pattern === undefined ? text : text.replaceAll(pattern, () => replacement)
+  // Not by one pattern: the error of a pattern that is too large quotes it.
+  const scrub = (text: string): string =>
+    forms.reduce<ReadonlyArray<string>>((pieces, form) => pieces.flatMap((piece) => piece.split(form)), [text])
+      .join(replacement)
 
   const scrubCut = (text: string): string => {
     const whole = scrub(text)

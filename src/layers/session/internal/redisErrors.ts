@@ -1,4 +1,5 @@
 import { identity } from "effect/Function"
+import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
 import * as SessionError from "../../../services/SessionError.ts"
 
@@ -42,6 +43,26 @@ const said = (error: unknown, scrub: (text: string) => string): { readonly name:
   const code = Predicate.hasProperty(inner, "code") && typeof inner.code === "string" ? inner.code : ""
   const text = inner instanceof Error ? inner.message : String(inner)
   return { name: nameOf(inner), cause: new Error(scrub(text === "" ? code : text)) }
+}
+
+/**
+ * The loggers of a fiber, for what the client's own layer logs: errors without secrets.
+ *
+ * @internal
+ */
+export const scrubLoggers = (
+  loggers: ReadonlySet<Logger.Logger<unknown, unknown>>,
+  scrub: (text: string) => string
+): ReadonlySet<Logger.Logger<unknown, unknown>> => {
+  const scrubbed = (one: unknown) => one instanceof Error ? said(one, scrub).cause : one
+  return new Set(Array.from(loggers, (logger) =>
+    Logger.make<unknown, unknown>((options) => {
+      const { message } = options
+      return logger.log({
+        ...options,
+        message: Array.isArray(message) ? message.map(scrubbed) : scrubbed(message)
+      })
+    })))
 }
 
 /** @internal */
