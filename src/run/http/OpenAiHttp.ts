@@ -79,8 +79,8 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   /**
    * Who may ask. A list: requests come with one of these keys as bearer token, which is compared in constant time; the
    * limits count for each key, and all see the same conversations and responses, as the keys of one project do. A
-   * function says whose the request is, and each of those sees stored responses of its own only; conversations that
-   * clients name are shared, unless `tenants` gives each a `Session`. Absent: everybody who reaches the routes.
+   * function names the owner of the request, and each owner has conversations and stored responses of its own, under
+   * ids that begin with its name in the `Session`. Absent: everybody who reaches the routes.
    */
   readonly keys?:
     | ReadonlyArray<Redacted.Redacted>
@@ -239,7 +239,8 @@ const keysOf = Effect.fnUntraced(function*(keys: Options<{}, any, any, any>["key
   if (typeof keys === "function") {
     return { of: (request: Request) => Effect.mapError(keys(request), refusalOf), areOwners: true }
   }
-  const numbered = keys.map((secret, index) => ({ owner: `key ${index}`, secret }))
+  // A single key shares the places with no other one.
+  const numbered = keys.map((secret, index) => ({ owner: keys.length === 1 ? undefined : `key ${index}`, secret }))
   return { of: yield* Keys.make(numbered), areOwners: false }
 })
 

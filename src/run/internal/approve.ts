@@ -17,7 +17,8 @@ const hash = (call: FunctionCall): Effect.Effect<string> =>
     hashing.withPermit(Effect.promise(() =>
       globalThis.crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${call.name}\n${call.arguments}`))
     )),
-    (digest) => Hex.encode(new Uint8Array(digest))
+    (digest) =>
+      Hex.encode(new Uint8Array(digest))
   )
 
 export const addressOf = (run: Pick<Run, "path">, callId: string): string =>

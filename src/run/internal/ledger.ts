@@ -70,9 +70,7 @@ export const describeCalls = (made: ReadonlyArray<Item>): string => {
   if (lines.length === 0) return ""
   const left = lines.length - maxCalls
   const shown = lines.slice(0, maxCalls).join("\n")
-  return `\nThe calls that it made before:\n${shown}${
-    left > 0 ? `\n… and ${left} more` : ""
-  }`
+  return `\nThe calls that it made before:\n${shown}${left > 0 ? `\n… and ${left} more` : ""}`
 }
 
 const unfinished = "It may have had an effect: check before you call it again."

@@ -429,9 +429,14 @@ describe("RunHttp", () => {
     it.live("short of an answer answers by the reason, and says nothing of the state", () =>
       Effect.gen(function*() {
         const state = yield* stateOfARun
-        yield* Effect.forEach(reasons, ([make, status, code]) =>
+        const attempts = reasons.flatMap(([make, status, code]) => {
+          const [before, after] = [make({ ...state, newItems: [] }), make(state)]
+          const told = "state" in after ? [400, "failed-after-tools"] as const : [status, code] as const
+          return [[before, status, code] as const, [after, ...told] as const]
+        })
+        yield* Effect.forEach(attempts, ([reason, status, code]) =>
           Effect.gen(function*() {
-            const instructions = Effect.fail(new RunError.RunError({ agent: "broken", reason: make(state) }))
+            const instructions = Effect.fail(new RunError.RunError({ agent: "broken", reason }))
             const client = yield* serve(
               RunHttp.layer({ agents: { broken: Agent.make({ name: "broken", instructions }) } }).pipe(
                 Layer.provide([ModelScripted.layer([]), Layer.fresh(SessionMemory.layer)])

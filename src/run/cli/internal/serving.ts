@@ -115,8 +115,11 @@ const tenantsOf = Effect.fnUntraced(function*(keys: ReadonlyArray<Key>, services
     services: (owner) =>
       Effect.succeed(isShared ? services : Context.add(services, Session.Session, prefixedSession(session, owner)))
   }
-  return tenants
+  return { tenants, isAlone: owners.size === 1 }
 })
+
+const maxSubscribers = 1000
+const maxWaitingRuns = 1000
 
 export interface Options {
   readonly agents: Option.Option<string>
@@ -161,7 +164,9 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
   const agents = yield* agentsOf.of(Option.getOrUndefined(options.agents), services)
   const built = yield* Layer.build(Layer.provideMerge(agents.layer, stack.services(services)))
   const context = built as Context.Context<Provided>
-  const tenants = keys.length === 0 ? undefined : yield* tenantsOf(keys, context)
+  const { isAlone, tenants } = keys.length === 0
+    ? { isAlone: true, tenants: undefined }
+    : yield* tenantsOf(keys, context)
   // Whoever reaches it may ask; the services are asked once a second at most.
   const check = yield* Effect.cachedWithTTL(Health.make(services.registry).check, "1 second")
   const drainTimeout = Duration.seconds(options.drain)
@@ -173,15 +178,28 @@ export const serving = Effect.fnUntraced(function*(options: Options) {
     hosts: keys.length > 0 ? "any" as const : [...(named === undefined ? [] : [named]), ...options.allowHost]
   }
   const limits = { maxRuns: options.maxRuns, maxBodyBytes: options.maxBody, drainTimeout, ...guarded }
-  const perKey = Option.getOrUndefined(options.maxRunsPerKey)
+  // A single owner shares its places with no other one.
+  const perKey = Option.getOrElse(options.maxRunsPerKey, () => isAlone ? options.maxRuns : undefined)
+  const listening = isAlone ? maxSubscribers : undefined
 
   const routes = Layer.mergeAll(
-    RunHttp.layer<typeof erased, Provided>({ agents: erased, tenants, ...limits, maxRunsPerTenant: perKey }),
+    RunHttp.layer<typeof erased, Provided>({
+      agents: erased,
+      tenants,
+      ...limits,
+      maxRunsPerTenant: perKey,
+      maxWaitingRuns,
+      maxWaitingRunsPerTenant: isAlone ? maxWaitingRuns : undefined,
+      maxSubscribers,
+      maxSubscribersPerTenant: listening
+    }),
     OpenAiHttp.layer<typeof erased, Provided>({
       agents: erased,
       tenants,
       ...limits,
       maxRunsPerKey: perKey,
+      maxSubscribers,
+      maxSubscribersPerKey: listening,
       timeout: Duration.seconds(options.timeout)
     }),
     // Says how the services are, and nothing of what they are.

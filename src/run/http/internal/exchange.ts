@@ -36,8 +36,8 @@ export interface Tenancy {
 /** Conversations that programs and clients do not name: what the routes and resumed runs keep for themselves. */
 export const reserved = "agent-layers/"
 
-/** Whether no client may name a conversation so. A URL with `.` or `..` in it means another one. */
-export const isReserved = (id: string): boolean => id.startsWith(reserved) || id === "." || id === ".."
+/** Whether no client may name a conversation so. In an address `.` and `..`, also percent-encoded, mean another one. */
+export const isReserved = (id: string): boolean => id.startsWith(reserved) || /^(\.|%2e){1,2}$/i.test(id)
 
 export const noStore = { "cache-control": "no-store" }
 

@@ -16,7 +16,7 @@ export interface Expiring<A> {
 /** `onExpired` is called for a member whose time is up, when it has left. */
 export const make = Effect.fnUntraced(function*<A>(
   after: Duration.Duration,
-  onExpired: (member: A, now: number) => void
+  onExpired: (member: A, now: number) => Effect.Effect<void>
 ) {
   const until = new Map<A, number>()
   const isInhabited = Latch.makeUnsafe(false)
@@ -27,11 +27,11 @@ export const make = Effect.fnUntraced(function*<A>(
     if (done === true) {
       isInhabited.closeUnsafe()
     } else if (value[1] > now) {
-      // Whoever leaves or comes meanwhile, nobody's time is up before that.
+      // No other member can expire before this one.
       yield* Effect.sleep(value[1] - now)
     } else {
       until.delete(value[0])
-      onExpired(value[0], now)
+      yield* onExpired(value[0], now)
     }
   })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(isInhabited.await, next)))

@@ -290,7 +290,7 @@ export const readResponse = Effect.fnUntraced(function*(policy: Policy, text: st
     )
   }
   if (conversationId !== undefined && (isReserved(conversationId) || conversationId === "new")) {
-    return yield* refuseParam("conversation", "invalid-value", "No conversation can have this id.")
+    return yield* refuseParam("conversation", "invalid-value", "No conversation can have this id. Choose another one.")
   }
   const said: Said = { items: [], instructions: [] }
   const { instructions } = body

@@ -8,9 +8,11 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import { Ids } from "../../../services/Ids.ts"
+import { prefixed, refuseTenant } from "../../../services/internal/sessionPrefixed.ts"
 import { Session } from "../../../services/Session.ts"
 import {
   type Incoming,
+  isReserved,
   makeAudience,
   makeRoutes,
   noStore,
@@ -40,7 +42,7 @@ export interface Settings extends Input.Policy {
   readonly heartbeat: Duration.Duration
   /** Whom a key belongs to, and whether that is somebody whose responses are their own. */
   readonly keys: {
-    readonly of: (request: Incoming) => Effect.Effect<string, Refusal, any>
+    readonly of: (request: Incoming) => Effect.Effect<string | undefined, Refusal, any>
     readonly areOwners: boolean
   } | undefined
   readonly guard: Guard
@@ -56,6 +58,14 @@ const unknown = refuse(
 )
 
 const notFound = (what: string) => refuse(404, "not-found", `There is no such ${what}.`)
+
+const notAnOwner = refuse(
+  403,
+  "forbidden",
+  "The owner of this key cannot have conversations here. Its name is empty, too long or one that the server keeps."
+)
+
+const canOwn = (owner: string): boolean => refuseTenant(owner) === undefined && !isReserved(`${owner}/`)
 
 interface Who {
   readonly slot: string | undefined
@@ -74,8 +84,20 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     const { headers, method, originalUrl } = yield* HttpServerRequest.HttpServerRequest
     const key = keys === undefined ? undefined : yield* keys.of({ method, url: originalUrl, headers })
     const tenant = yield* tenantOf(tenants)
-    return { tenant, slot: tenant ?? key, owner: tenant ?? (keys?.areOwners === true ? key : undefined) }
+    const owner = keys?.areOwners === true ? key : undefined
+    if (tenant === undefined && owner !== undefined && !canOwn(owner)) return yield* notAnOwner
+    return { tenant, slot: tenant ?? key, owner: tenant ?? owner }
   })
+
+  /** Owners of keys have conversations of their own in one session; tenants bring their services. */
+  const stackFor = ({ owner, tenant }: Who) =>
+    Effect.map(
+      Effect.provideContext(stackOf(tenants, tenant), services),
+      (stack) =>
+        tenant !== undefined || owner === undefined
+          ? stack
+          : Context.add(stack, Session, prefixed(Context.get(services, Session), owner))
+    )
 
   const showingOf = (order: Input.Order): Showing => ({
     messages: settings.messages ?? (Input.isStructured(order.agent) ? "final" : "all"),
@@ -91,7 +113,7 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
         slot: who.slot,
         owner: who.owner,
         showing: showingOf(job.order),
-        stack: Effect.provideContext(stackOf(tenants, who.tenant), services)
+        stack: stackFor(who)
       })
       // Of the request's scope, which closes when all is sent or the client is gone.
       yield* Effect.addFinalizer(() => runs.leave(run))
@@ -148,8 +170,8 @@ export const make = Effect.fnUntraced(function*(settings: Settings, runs: Runs) 
     }, from)
   })
 
-  const sessionOf = Effect.fnUntraced(function*({ tenant }: Who) {
-    const stack = yield* stackOf(tenants, tenant)
+  const sessionOf = Effect.fnUntraced(function*(from: Who) {
+    const stack = yield* stackFor(from)
     return Option.getOrUndefined(Context.getOption(stack, Session)) ?? (yield* Session)
   })
 

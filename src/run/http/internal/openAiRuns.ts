@@ -22,7 +22,7 @@ import type { Standing } from "./openAiStore.ts"
 import type { Frames, Writer } from "./openAiWriter.ts"
 import { afterTools, problem, Refusal, refuse } from "./problem.ts"
 import { logFailure, reasonOf } from "./reason.ts"
-import { type Ending, endingOf, noteTools, type Stopper } from "./run.ts"
+import { type Ending, endingOf, errorOf, noteOutputs, noteTools, type Stopper } from "./run.ts"
 import * as Slots from "./slots.ts"
 import * as Told from "./told.ts"
 
@@ -156,7 +156,8 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
   const endOf = Effect.fnUntraced(
     function*(run: Run, agent: string, cause: Cause.Cause<unknown>): Effect.fn.Return<Ending> {
       const { problem, status } = endingOf(cause, run.stopper ?? (slots.isClosed() ? "shutdown" : undefined))
-      if (status === "failed") yield* logFailure(cause, problem, { agent, runId: run.runId })
+      noteOutputs(run.ranTools, errorOf(cause))
+      if (status === "failed") yield* logFailure(Cause.squash(cause), problem, { agent, runId: run.runId })
       const told = problem.code === "approval-required" ? needsApproval : problem
       return { status, problem: run.ranTools.size > 0 ? afterTools(told) : { ...told, isStored: run.isStored } }
     }

@@ -2,7 +2,6 @@
  * A failure in an operator's log: names, and where in the code. No message, because messages quote conversations,
  * arguments of tools and keys.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as ModelError from "../../../services/ModelError.ts"
@@ -60,11 +59,11 @@ export const reasonOf = (error: unknown): string => {
 
 /** Logs why a run failed: an error where the server is to blame, otherwise a warning. */
 export const logFailure = (
-  cause: Cause.Cause<unknown>,
+  error: unknown,
   problem: Problem,
   { agent, runId }: { readonly agent: string; readonly runId: string | undefined }
 ): Effect.Effect<void> => {
-  const reason = reasonOf(Cause.squash(cause))
+  const reason = reasonOf(error)
   const which = runId === undefined ? "A run" : `Run ${runId}`
   const log = problem.status >= 500 ? Effect.logError : Effect.logWarning
   return Effect.annotateLogs(log(`${which} of agent ${agent} failed: ${reason}`), {

@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { isFunctionCall } from "../../../services/Item.ts"
+import { isFunctionCall, isFunctionCallOutput } from "../../../services/Item.ts"
 import { isSessionError } from "../../../services/SessionError.ts"
 import type * as Agent from "../../Agent.ts"
 import type { RunInput } from "../../RunConfig.ts"
@@ -75,17 +75,11 @@ export const expired: Ending = {
   )
 }
 
-/**
- * Notes which tools ran: those of the agent, of agents that it called, and of the provider. A call that waits for an
- * approval has not run.
- */
+/** Notes which tools ran: those of the agent, of agents that it called, and of the provider. */
 export const noteTools = (ran: Set<string>, event: RunEvent<unknown>): void => {
   switch (event._tag) {
     case "ToolStarted":
       ran.add(event.callId)
-      break
-    case "ApprovalRequested":
-      ran.delete(event.approval.callId)
       break
     case "Nested":
       noteTools(ran, event.event)
@@ -93,6 +87,12 @@ export const noteTools = (ran: Set<string>, event: RunEvent<unknown>): void => {
     case "ItemDone":
       if (event.item.type?.endsWith("_call") === true && !isFunctionCall(event.item)) ran.add(event.item.type)
   }
+}
+
+/** Notes the outputs of calls in the state that an error carries: those of turns whose events are not known here, too. */
+export const noteOutputs = (ran: Set<string>, error: unknown): void => {
+  if (!isRunError(error) || !("state" in error.reason)) return
+  for (const item of error.reason.state.newItems) if (isFunctionCallOutput(item)) ran.add(item.call_id)
 }
 
 export const errorOf = (cause: Cause.Cause<unknown>): unknown => Option.getOrUndefined(Cause.findErrorOption(cause))

@@ -15,10 +15,10 @@ import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import * as EventLog from "./eventLog.ts"
 import * as Expiring from "./expiring.ts"
-import { Refusal, refuse } from "./problem.ts"
+import { type Problem, Refusal, refuse } from "./problem.ts"
 import { logFailure } from "./reason.ts"
 import type { Ending, Order, Owner, Run, Stopper } from "./run.ts"
-import { askedBy, endingOf, errorOf, expired, isUntouched, noteTools, stopped } from "./run.ts"
+import { askedBy, endingOf, errorOf, expired, isUntouched, noteOutputs, noteTools, stopped } from "./run.ts"
 import * as Shares from "./shares.ts"
 import * as Slots from "./slots.ts"
 import * as Told from "./told.ts"
@@ -53,16 +53,20 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
   const fork = yield* FiberSet.runtime(fibers)<any>()
   const slots = Slots.make(limits)
 
+  const logRefusal = ({ id, name }: Run, problem: Problem) =>
+    logFailure(new Refusal({ problem }), problem, { agent: name, runId: id })
+
   const forget = (run: Run): void => {
     keeping.count(run.tenant, -1)
     runs.delete(run.id)
   }
   const keeping = Shares.make(limits.maxRetainedRuns, limits.maxRetainedRunsPerTenant)
-  const retained = yield* Expiring.make<Run>(limits.retainFor, forget)
+  const retained = yield* Expiring.make<Run>(limits.retainFor, (run) => Effect.sync(() => forget(run)))
   const asking = Shares.make(limits.maxWaitingRuns, limits.maxWaitingRunsPerTenant)
   const waiting = yield* Expiring.make<Run>(limits.waitFor, (run, now) => {
     asking.count(run.tenant, -1)
     stop(run, expired, now)
+    return logRefusal(run, expired.problem)
   })
 
   const wake = (run: Run): void => {
@@ -125,7 +129,8 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
 
   const endOf = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, agent: string, run: Run | undefined) {
     const ending = endingOf(cause, run?.stopper)
-    if (ending.status === "failed") yield* logFailure(cause, ending.problem, { agent, runId: run?.id })
+    if (run !== undefined) noteOutputs(run.ranTools, errorOf(cause))
+    if (ending.status === "failed") yield* logFailure(Cause.squash(cause), ending.problem, { agent, runId: run?.id })
     return ending
   })
 
@@ -138,7 +143,10 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
     const stopper = stopperOf(run)
     if (stopper !== undefined) return stop(run, { status: "cancelled", problem: stopped[stopper] }, now)
     const refusal = noRoomToWait(run.tenant)
-    if (refusal !== undefined) return stop(run, { status: "failed", problem: refusal.problem }, now)
+    if (refusal !== undefined) {
+      yield* logRefusal(run, refusal.problem)
+      return stop(run, { status: "failed", problem: refusal.problem }, now)
+    }
     run.suspended = asked
     EventLog.append(run.log, { _tag: "Waiting", approvals: asked.approvals })
     wait(run, now)
@@ -243,10 +251,7 @@ export const make = Effect.fnUntraced(function*(limits: Limits) {
         if (run.suspended === undefined) return yield* settle(run, cause)
         if (stopperOf(run) !== undefined || !isUntouched(errorOf(cause))) yield* settle(run, cause)
         else wait(run, yield* Clock.currentTimeMillis)
-        yield* Deferred.fail(
-          taken,
-          new Refusal({ problem: run.problem ?? (yield* endOf(cause, run.name, run)).problem })
-        )
+        yield* Deferred.fail(taken, new Refusal({ problem: run.problem ?? endingOf(cause, run.stopper).problem }))
       })
 
       const events = Runner.resumeStream(run.agent, state, decisions, { conversationId: state.conversationId })
