@@ -75,7 +75,8 @@ export interface RunOptions<out E = never, out R = never> {
   readonly conversationId?: string | undefined
   /**
    * At most so many of the latest stored items are loaded, from the first user message among them on. Default: all.
-   * With an empty input, a run loads at least the latest user message and all that follows it.
+   * An input without a message, such as `[]` or outputs of calls, continues the latest user message: the run then loads at
+   * least that message and all that follows it.
    */
   readonly maxItems?: number | undefined
   /** The model's name for this run; wins over the agent's. */

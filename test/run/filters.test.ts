@@ -111,6 +111,17 @@ describe("run([]) with maxItems", () => {
       ))
   }
 
+  it.effect("and so does the output of a call", () =>
+    Effect.gen(function*() {
+      yield* (yield* Session.Session).saveItems("c", stored.slice(0, 4))
+      const { finalOutput } = yield* Runner.run(agent, stored.slice(4), { conversationId: "c", maxItems: 1 })
+      assert.strictEqual(finalOutput, "done")
+      const [request] = yield* ModelScripted.requests
+      assert.deepStrictEqual(request?.input, stored.slice(2))
+    }).pipe(
+      Effect.provide(Layer.mergeAll(handlers, SessionMemory.layer, ModelScripted.layer([ModelScripted.text("done")])))
+    ))
+
   it.effect("of 0 has nothing to answer", () =>
     Effect.gen(function*() {
       yield* (yield* Session.Session).saveItems("c", stored)

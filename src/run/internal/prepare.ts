@@ -106,9 +106,11 @@ interface Standing {
 const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect<never, RunError> =>
   Effect.fail(new RunError({ agent: agent.name, runId: id, reason }))
 
-/** With no new input the run continues the last question, which it needs with all that was done about it. */
+const isAsked = (item: Item): boolean => isMessage(item) && !isFromModel(item)
+
+/** An input without a question continues the last one, and needs all that was done about it. */
 const fromLastAsked = (items: ReadonlyArray<Item>): ReadonlyArray<Item> =>
-  items.slice(Math.max(0, items.findLastIndex((item) => isMessage(item) && !isFromModel(item))))
+  items.slice(Math.max(0, items.findLastIndex(isAsked)))
 
 const afresh = Effect.fnUntraced(function*(
   beginning: Beginning,
@@ -126,7 +128,7 @@ const afresh = Effect.fnUntraced(function*(
     : yield* loadHistory(beginning, "load", { maxItems: options.maxItems })
   const isCut = options.maxItems !== undefined && loaded !== undefined && loaded.items.length >= options.maxItems
   let stored = loaded === undefined ? [] : isCut ? History.afterCut(loaded.items) : loaded.items
-  if (isCut && input.length === 0 && stored.length === 0 && options.maxItems !== 0) {
+  if (isCut && stored.length === 0 && !input.some(isAsked) && options.maxItems !== 0) {
     loaded = yield* loadHistory(beginning, "load/asked", {})
     stored = fromLastAsked(loaded.items)
   }

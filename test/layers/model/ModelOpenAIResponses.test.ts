@@ -642,6 +642,19 @@ describe("ModelOpenAIResponses", () => {
         }
       }))
 
+    it.effect("but not what a server says again of the conversation", () =>
+      Effect.gen(function*() {
+        const { model, peer } = yield* setup()
+        const said = "what a user said"
+        const issue = { type: "missing", loc: ["body", "model"], msg: "Field required", input: { input: said }, ctx: { said } }
+        for (const body of [{ detail: [issue] }, { detail: { ...issue, body: said } }, { error: { message: [issue] } }]) {
+          yield* peer.enqueue(OpenAiPeer.http(422, JSON.stringify(body)))
+          const { message } = yield* respondFailure(model)
+          assert.include(message, "Field required")
+          assert.notInclude(message, said)
+        }
+      }))
+
     it.effect("the time to wait, from milliseconds, seconds and a date", () =>
       Effect.gen(function*() {
         yield* TestClock.setTime(Date.parse("2026-01-01T00:00:00Z"))

@@ -34,6 +34,10 @@ const asText = (u: unknown): string | undefined =>
 
 type Scrub = (text: string) => string
 
+/** FastAPI puts what it refuses, which is part of the conversation, beside its words about it. */
+const withoutEcho = (detail: object): string =>
+  JSON.stringify(detail, (key, value: unknown) => key === "input" || key === "ctx" || key === "body" ? undefined : value)
+
 /**
  * Reads `{ error: { … } }` and the shapes of compatible servers: `{ error: "…" }`, `{ message }`, `{ detail }`, any of
  * these in an array, an error in a string. A server may quote the key anywhere in it.
@@ -41,7 +45,7 @@ type Scrub = (text: string) => string
 export const errorBody = (u: unknown, scrub: Scrub): ErrorBody => {
   if (Array.isArray(u)) return errorBody(u[0], scrub)
   const read = (value: unknown): string | undefined => {
-    const text = typeof value === "object" && value !== null ? JSON.stringify(value) : asText(value)
+    const text = typeof value === "object" && value !== null ? withoutEcho(value) : asText(value)
     return text === undefined ? undefined : scrub(text).slice(0, maxText)
   }
   if (!isRecord(u)) return { message: read(u), code: undefined, type: undefined, param: undefined }
