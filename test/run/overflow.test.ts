@@ -167,6 +167,34 @@ for (const way of ways) {
       })
     }
 
+    it.effect("a conversation of the same words again and again is compacted", () =>
+      Effect.gen(function*() {
+        const session = yield* Session.Session
+        yield* session.clear("c")
+        for (let n = 0; n < 4; n++) yield* session.saveItems("c", [Item.user("ping"), Item.assistant("pong")])
+        const result = yield* runAs(way, agent, "ping", { conversationId: "c" })
+        assert.strictEqual(result.finalOutput, "done")
+        const [before, after] = yield* asked
+        assert.strictEqual(before!.length, 9)
+        assert.deepStrictEqual(after, ["summary of 4", "ping", "pong", "ping", "pong", "ping"])
+      }).pipe(Effect.provide(world([tooLong, ModelScripted.text("done")]))))
+
+    it.effect("and what a filter left of the same words", () => {
+      const second = Agent.make({ name: "second" })
+      const first = Agent.make({ name: "first", handoffs: [Handoff.to(second, { filter: InputFilter.removeTools })] })
+      return Effect.gen(function*() {
+        const session = yield* Session.Session
+        yield* session.clear("c")
+        for (let n = 0; n < 4; n++) yield* session.saveItems("c", [Item.user("ping"), Item.assistant("pong")])
+        yield* runAs(way, first, "ping", { conversationId: "c" })
+        const [, , after] = yield* asked
+        const messages = (yield* stored).items.filter((name) => !name.startsWith("function_call"))
+        assert.deepStrictEqual([...after!, "done"], messages)
+      }).pipe(Effect.provide(
+        world([ModelScripted.calls([{ name: "transfer_to_second" }]), tooLong, ModelScripted.text("done")])
+      ))
+    })
+
     it.effect("what a resumed run sees after a handoff's filter is compacted too", () => {
       const second = Agent.make({ name: "second", toolkit: kit })
       const first = Agent.make({

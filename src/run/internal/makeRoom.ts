@@ -2,6 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as HashSet from "effect/HashSet"
+import * as MutableHashMap from "effect/MutableHashMap"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as History from "../../services/History.ts"
 import { Item } from "../../services/Item.ts"
@@ -52,19 +54,35 @@ const compact = Effect.fnUntraced(function*(
     : after
 })
 
-/** The items that the model sees, with the result in the place of those that were compacted; `undefined` for none. */
+/**
+ * The items that the model sees, with the result in the place of those that were compacted; `undefined` for none. Items
+ * may be equal, and a compaction replaces the first ones: the last ones stay.
+ */
 const replaceIn = (
   view: ReadonlyArray<Item>,
   stored: ReadonlyArray<Item>,
-  history: ReadonlyArray<Item>
+  history: ReadonlyArray<Item>,
+  late: ReadonlyArray<Item>
 ): ReadonlyArray<Item> | undefined => {
-  const [before, after] = [HashSet.fromIterable(stored), HashSet.fromIterable(history)]
-  const isGone = (item: Item) => HashSet.has(before, item) && !HashSet.has(after, item)
-  const first = view.findIndex(isGone)
-  if (first === -1) return undefined
+  const before = HashSet.fromIterable(stored)
+  const left = MutableHashMap.empty<Item, number>()
+  for (const item of [...history, ...late]) {
+    MutableHashMap.set(left, item, Option.getOrElse(MutableHashMap.get(left, item), () => 0) + 1)
+  }
+  const kept: Array<Item> = []
+  let first: number | undefined
+  for (let index = view.length - 1; index >= 0; index--) {
+    const item = view[index]!
+    const count = Option.getOrElse(MutableHashMap.get(left, item), () => 0)
+    if (count === 0 && HashSet.has(before, item)) first = index
+    else {
+      kept.push(item)
+      if (count > 0) MutableHashMap.set(left, item, count - 1)
+    }
+  }
+  if (first === undefined) return undefined
   const made = history.filter((item) => !HashSet.has(before, item))
-  const kept = view.slice(first).filter((item) => !isGone(item))
-  return History.repair([...view.slice(0, first), ...made, ...kept], [], [...made, ...view])
+  return History.repair([...view.slice(0, first), ...made, ...kept.reverse().slice(first)], [], [...made, ...view])
 }
 
 /** The history of the run, compacted; `maxItems` is for what was there before the run. */
@@ -105,7 +123,7 @@ export const makeRoom = Effect.fnUntraced(function*(run: Run): Effect.fn.Return<
       loaded = compacted
       const { items, version } = compacted
       if (version === expected) return { version, isSmaller: false }
-      const view = replaceIn(run.view, run.items.slice(0, run.uncommitted), historyOf(run, items, late))
+      const view = replaceIn(run.view, run.items.slice(0, run.uncommitted), historyOf(run, items, late), late)
       return { version, isSmaller: view !== undefined, ...(isWhole || view === undefined ? {} : { view }) }
     })
   )
