@@ -18,7 +18,8 @@ export const contentText = (content: string | ReadonlyArray<ContentPart>): strin
     ? content
     : content.map((part) => isTextPart(part) ? part.text : part.refusal ?? `[${nameOf(part)}]`).join("\n")
 
-const dataUrl = /data:([\w.+-]+\/[\w.+-]+)[\w;=.+-]*;base64,[A-Za-z0-9+/=_-]*/g
+/** No two parts match the same characters: a hostile text takes linear time. */
+const dataUrl = /data:([\w.+-]+\/[\w.+-]+)?(?:;[\w.+-]+(?:=[^;,"\s]*)?)*;base64,[A-Za-z0-9+/=_-]*/gi
 
 /**
  * A text with the type of each image or file in place of its bytes.
@@ -26,7 +27,7 @@ const dataUrl = /data:([\w.+-]+\/[\w.+-]+)[\w;=.+-]*;base64,[A-Za-z0-9+/=_-]*/g
  * @internal
  */
 export const withoutData = (text: string): string =>
-  text.includes(";base64,") ? text.replaceAll(dataUrl, (_, type: string) => `[${type}]`) : text
+  text.replaceAll(dataUrl, (_, type = "data") => `[${type}]`)
 
 /** Fields with bytes, beside data URLs: they are long, but not in tokens. */
 const bytes: ReadonlySet<string> = new Set(["encrypted_content", "file_data", "data"])

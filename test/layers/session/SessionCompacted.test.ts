@@ -364,7 +364,8 @@ describe("SessionCompacted", () => {
         functionCall({ callId: "1", name: "draw", arguments: "{}" }),
         functionCallOutput("1", [{ type: "input_file", filename: "plan.pdf", file_data: bytes }]),
         functionCall({ callId: "2", name: "draw", arguments: "{}" }),
-        functionCallOutput("2", `{"image":"data:image/png;base64,${bytes}"}`)
+        functionCallOutput("2", `{"image":"data:image/png;base64,${bytes}"}`),
+        user(`data:;base64,${bytes} and DATA:text/plain;charset=utf-8;base64,${bytes}`)
       ]
       yield* SessionCompacted.summary()(items)
       const [request] = yield* ModelScripted.requests
@@ -375,10 +376,20 @@ describe("SessionCompacted", () => {
           "call of draw: {}",
           "its result: [input_file plan.pdf]",
           "call of draw: {}",
-          `its result: {"image":"[image/png]"}`
+          `its result: {"image":"[image/png]"}`,
+          "user: [data] and [text/plain]"
         ].join("\n\n")
       )
     }).pipe(Effect.provide(ModelScripted.layer([ModelScripted.text("s")]))))
+
+  it.effect("reads a text that looks like the beginning of many images in linear time", () =>
+    Effect.gen(function*() {
+      const { given, maintain, session } = yield* open({ maxItems: undefined, maxTokens: 200_000, keepItems: 1 })
+      const texts = [`data:a/${"a".repeat(200_000)} ;base64,`, `data:a/a${";a=b".repeat(50_000)} ;base64,`]
+      yield* session.saveItems("a", [...texts, "and?"].map((text) => user(text)))
+      yield* maintain
+      assert.deepStrictEqual(given, [])
+    }))
 
   it.effect("summarises in halves what exceeds the context of the model", () =>
     Effect.gen(function*() {
