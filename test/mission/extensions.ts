@@ -1,13 +1,10 @@
-/** The mission, rows on extensions: registered, discovered, configured, packaged, checked, degraded, tested. */
+/** The mission, rows on extensions: registered, discovered, configured, checked, degraded, tested. */
 import { assert, describe, it } from "@effect/vitest"
 import { Agent, ModelScripted, Runner, Session, SessionMemory } from "agent-layers"
 import { Configuration, Extension, Extensions, Health, Setting } from "agent-layers/extensions"
 import { TestAgents, Traces } from "agent-layers/testing"
 import { ConfigProvider, Effect, Layer, Logger, Result } from "effect"
-import * as fs from "node:fs"
-import * as path from "node:path"
 import { makeFolder, manifestOf, peersIn, run, sessionModule } from "../run/extensions/project.ts"
-import { expectRun, packed } from "../support/packed.ts"
 
 const common = { version: "1.0.0", compatibleWith: "^0.1.0", description: "A store." }
 
@@ -98,21 +95,6 @@ describe("Configuration", () => {
       const { message } = yield* Effect.flip(Effect.scoped(Layer.build(Extensions.layer(wrong))))
       for (const name of ["memory", "encrypted", "openai"]) assert.include(message, `"${name}"`)
     }))
-})
-
-describe("Distribution", () => {
-  it("npm pack: the package holds what its exports name, and no test", async () => {
-    const tarball = await packed()
-    const { stdout } = await expectRun(path.dirname(tarball), "tar", ["-tzf", path.basename(tarball)])
-    const files = stdout.split("\n")
-    assert.includeMembers(files, [
-      "package/dist/index.js",
-      "package/dist/run/extensions/index.js",
-      "package/package.json"
-    ])
-    assert.isFalse(files.some((file) => file.startsWith("package/test/")))
-    assert.isTrue(fs.existsSync(tarball))
-  }, 120_000)
 })
 
 describe("Compatibility", () => {

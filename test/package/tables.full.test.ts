@@ -1,4 +1,4 @@
-/** `npm run mission` and `npm run laws`: what they print, and that they end with 0 only where nothing is wrong. */
+/** `npm run mission`, `npm run laws` and `npm run campaign`: what they print, and that they end with 0 only where nothing is wrong. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
@@ -19,15 +19,20 @@ beforeAll(() => {
   project = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "agent-layers-tables-")))
   fs.symlinkSync(path.join(root, "node_modules"), path.join(project, "node_modules"))
   fs.cpSync(path.join(root, ".ci"), path.join(project, ".ci"), { recursive: true })
+  const one = { file: "test/one.test.ts", tests: "^one > ", says: "many", few: 1, many: 2, campaign: 5, minutes: 1 }
+  write(
+    "test/support/campaigns.ts",
+    `export const campaigns = ${JSON.stringify({ one, gone: { ...one, tests: "^gone" } })}`
+  )
   write("package.json", JSON.stringify({ type: "module", version: "1.2.3" }))
 })
 
 afterAll(() => fs.rmSync(project, { recursive: true, force: true }))
 
-const run = (name: string) => {
+const run = (name: string, args: ReadonlyArray<string> = []) => {
   const { status, stderr, stdout } = childProcess.spawnSync(
     process.execPath,
-    [path.join(project, ".ci", `${name}.js`)],
+    [path.join(project, ".ci", `${name}.js`), ...args],
     { cwd: project, encoding: "utf8", timeout: 60_000 }
   )
   return { status, stderr, stdout, last: stdout.trimEnd().split("\n").at(-1) }
@@ -120,5 +125,31 @@ describe("npm run laws", () => {
     assert.match(stdout, /^ModelB: does not say why it cannot show: one$/m)
     assert.match(stdout, /^TracerAlone is against no law$/m)
     assert.match(last!, /, 3 problems$/)
+  }, 60_000)
+})
+
+describe("npm run campaign", () => {
+  it("runs the tests of the campaign alone, shows what failed, and ends with 1 for it", () => {
+    write(
+      "test/one.test.ts",
+      `import { describe, it } from "vitest"
+      describe("one", () => {
+        it("holds", ({ task }) => { task.meta.figures = { ran: Number(process.env.AGENT_LAYERS_ROUNDS), lost: 1234 } })
+        it("breaks", () => { throw new Error("the seed was " + process.env.AGENT_LAYERS_SEED) })
+      })
+      it("is no test of a campaign", () => { throw new Error("ran") })`
+    )
+    const { last, status, stderr, stdout } = run("campaign", ["one", "--seed", "3"])
+    assert.strictEqual(status, 1, stderr)
+    assert.match(stdout, /^passed: one > holds\n.* ran 5, lost 1,234$/m)
+    assert.match(stdout, /^FAILED: one > breaks\n.*\n +the seed was 3$/m)
+    assert.notInclude(stdout, "is no test")
+    assert.strictEqual(last, "1 passed, 1 failed, 0 not shown")
+  }, 60_000)
+
+  it("ends with 1 where no test is called so", () => {
+    const { status, stdout } = run("campaign", ["gone"])
+    assert.strictEqual(status, 1)
+    assert.match(stdout, /^FAILED: no test of test\/one\.test\.ts is called \^gone$/m)
   }, 60_000)
 })

@@ -1,46 +1,24 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Agent,
-  Approval,
-  Guardrail,
-  History,
-  Item,
-  ModelError,
-  ModelScripted,
-  RunJournal,
-  Runner,
-  Session
-} from "agent-layers"
+import { Agent, Approval, Guardrail, ModelError, ModelScripted, RunJournal, Runner, Session } from "agent-layers"
 import * as SessionSqlite from "agent-layers/layers/session/SessionSqlite"
 import { Context, Effect, Option, Stream } from "effect"
-import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { kit, look, outputs, pay, ran, reasonOf, resumeAs, runAs, ways, world } from "./support.ts"
+import {
+  checkStored,
+  inFolder,
+  kit,
+  look,
+  outputs,
+  pay,
+  ran,
+  reasonOf,
+  resumeAs,
+  runAs,
+  ways,
+  world
+} from "./support.ts"
 
 const cashier = Agent.make({ name: "cashier", toolkit: kit })
-
-const checkStored = (conversationId: string) =>
-  Effect.gen(function*() {
-    const { items } = yield* Session.Session.use((session) => session.loadItems(conversationId))
-    assert.deepStrictEqual(History.check(items), [])
-    const ids = items.filter(Item.isFunctionCall).map((call) => call.call_id)
-    assert.strictEqual(new Set(ids).size, ids.length)
-    const answered = items.filter(Item.isFunctionCallOutput).map((output) => output.call_id)
-    assert.deepStrictEqual(answered.slice().sort(), ids.slice().sort())
-    return items
-  })
-
-const inFolder = async (body: (folder: string) => Promise<void>): Promise<void> => {
-  const folder = mkdtempSync(join(tmpdir(), "agent-layers-approvals-"))
-  try {
-    await body(folder)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 for (const way of ways) {
   describe(`approvals, ${way}`, () => {
@@ -272,48 +250,7 @@ for (const way of ways) {
   })
 }
 
-const program = fileURLToPath(new URL("./fixtures/approving.ts", import.meta.url))
-
-const child = (args: ReadonlyArray<string>) =>
-  new Promise<{ readonly code: number | null; readonly out: string }>((resolve) => {
-    const process_ = spawn(process.execPath, ["--conditions=agent-layers:source", "--no-warnings", program, ...args], {
-      stdio: ["ignore", "pipe", "inherit"]
-    })
-    let out = ""
-    process_.stdout.setEncoding("utf8").on("data", (chunk: string) => out += chunk)
-    process_.on("close", (code) => resolve({ code, out: out.trim() }))
-  })
-
 describe("approvals over an SQLite file", () => {
-  for (const way of ways) {
-    it(`${way}: approved, written down, resumed by a new process, and one more turn`, () =>
-      inFolder(async (folder) => {
-        const first = await child([folder, way, "ask"])
-        assert.deepStrictEqual(first, { code: 0, out: "ApprovalRequired p1" })
-        const second = await child([folder, way, "approve"])
-        assert.deepStrictEqual(second, { code: 0, out: "done" })
-        const third = await child([folder, way, "chat"])
-        assert.deepStrictEqual(third, { code: 0, out: "chatted" })
-        assert.deepStrictEqual(readFileSync(join(folder, "ran"), "utf8").trim().split("\n"), ["look x", "pay 5"])
-        await Effect.runPromise(
-          checkStored("c").pipe(
-            Effect.map((items) => assert.strictEqual(items.filter(Item.isFunctionCall).length, 2)),
-            Effect.provide(SessionSqlite.layer({ filename: join(folder, "chat.db") })),
-            Effect.orDie
-          ) as Effect.Effect<void>
-        )
-      }))
-  }
-
-  it("resumed by two processes at the same time runs the handler once", () =>
-    inFolder(async (folder) => {
-      await child([folder, "run", "ask"])
-      writeFileSync(join(folder, "slow"), "")
-      const both = await Promise.all([child([folder, "run", "approve"]), child([folder, "stream", "approve"])])
-      assert.deepStrictEqual(both.map(({ out }) => out).sort(), ["ConversationMoved", "done"])
-      assert.deepStrictEqual(readFileSync(join(folder, "ran"), "utf8").trim().split("\n"), ["look x", "pay 5"])
-    }))
-
   it("resumed by two runtimes at the same time runs the handler once", () =>
     inFolder(async (folder) => {
       const filename = join(folder, "chat.db")

@@ -1,8 +1,21 @@
 import { assert } from "@effect/vitest"
 import type { Agent, RunConfig, RunEvent, RunResult } from "agent-layers"
-import { Approval, Item, ModelScripted, RunError, Runner, RunState, SessionMemory } from "agent-layers"
+import {
+  Approval,
+  History,
+  Item,
+  ModelScripted,
+  RunError,
+  Runner,
+  RunState,
+  Session,
+  SessionMemory
+} from "agent-layers"
 import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { Tool, Toolkit } from "effect/ai"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 
 export type Way = "run" | "stream"
 
@@ -95,3 +108,25 @@ export const world = (script: ModelScripted.Script) =>
 export const pay = (amount: number, callId: string) => ({ name: "pay", arguments: { amount }, callId })
 
 export const look = (at: string, callId: string) => ({ name: "look", arguments: { at }, callId })
+
+/** The stored conversation: valid, no call twice, each call answered. */
+export const checkStored = (conversationId: string) =>
+  Effect.gen(function*() {
+    const { items } = yield* Session.Session.use((session) => session.loadItems(conversationId))
+    assert.deepStrictEqual(History.check(items), [])
+    const ids = items.filter(Item.isFunctionCall).map((call) => call.call_id)
+    assert.strictEqual(new Set(ids).size, ids.length)
+    const answered = items.filter(Item.isFunctionCallOutput).map((output) => output.call_id)
+    assert.deepStrictEqual(answered.slice().sort(), ids.slice().sort())
+    return items
+  })
+
+/** A folder for one test. */
+export const inFolder = async (body: (folder: string) => Promise<void>): Promise<void> => {
+  const folder = mkdtempSync(join(tmpdir(), "agent-layers-run-"))
+  try {
+    await body(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

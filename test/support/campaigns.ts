@@ -135,7 +135,7 @@ const all = {
     few: 4,
     many: 80,
     campaign: 1_000,
-    minutes: 2
+    minutes: 4
   },
   "postgres-processes": {
     file: "test/layers/session/SessionPostgres.faults.full.test.ts",
@@ -151,7 +151,7 @@ const all = {
     says: "connections and servers of PostgreSQL that are killed again and again: each commit is stored once and whole",
     many: 200,
     campaign: 2_000,
-    minutes: 4
+    minutes: 5
   },
   "sqlite-processes": {
     file: "test/layers/session/SessionSqlite.processes.full.test.ts",
