@@ -132,10 +132,11 @@ describe("npm run campaign", () => {
   it("runs the tests of the campaign alone, shows what failed, and ends with 1 for it", () => {
     write(
       "test/one.test.ts",
-      `import { describe, it } from "vitest"
+      `import { env } from "node:process"
+      import { describe, it } from "vitest"
       describe("one", () => {
-        it("holds", ({ task }) => { task.meta.figures = { ran: Number(process.env.AGENT_LAYERS_ROUNDS), lost: 1234 } })
-        it("breaks", () => { throw new Error("the seed was " + process.env.AGENT_LAYERS_SEED) })
+        it("holds", ({ task }) => { task.meta.figures = { ran: Number(env.AGENT_LAYERS_ROUNDS), lost: 1234 } })
+        it("breaks", () => { throw new Error("the seed was " + env.AGENT_LAYERS_SEED) })
       })
       it("is no test of a campaign", () => { throw new Error("ran") })`
     )
