@@ -3,6 +3,7 @@ import { agentTools } from "./scenarios/agentTools.ts"
 import { approvals } from "./scenarios/approvals.ts"
 import { guardrails } from "./scenarios/guardrails.ts"
 import { handoffs } from "./scenarios/handoffs.ts"
+import { kept } from "./scenarios/kept.ts"
 import { options } from "./scenarios/options.ts"
 import type { Row } from "./scenarios/play.ts"
 import { eightWays, play } from "./scenarios/play.ts"
@@ -20,6 +21,7 @@ const topics: Readonly<Record<string, ReadonlyArray<Row>>> = {
   approvals,
   streaming,
   options,
+  kept,
   sessions
 }
 

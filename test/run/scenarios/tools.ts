@@ -1,7 +1,7 @@
 /**
  * What the agents of the scenarios are made of. Every handler says in `Ran` what it did.
  */
-import { ModelScripted } from "agent-layers"
+import { type Item, ModelScripted } from "agent-layers"
 import { Effect, Layer, Schema } from "effect"
 import { Prompt, Tool, Toolkit } from "effect/ai"
 import * as support from "../support.ts"
@@ -106,3 +106,19 @@ export const unfinished = (name: string, callId: string): string =>
 /** The output of a call whose handler died. */
 export const brokenOff = (name: string, callId: string): string =>
   `${callId} = Error: Tool "${name}" broke off before it finished. ${check}`
+
+/** Runs at the provider. */
+export const Search = Tool.providerDefined({
+  id: "openai.web_search",
+  customName: "Search",
+  providerName: "web_search",
+  args: Schema.Struct({}),
+  success: Schema.String
+})
+
+export const searched: Item.Item = {
+  type: "web_search_call",
+  id: "ws_1",
+  status: "completed",
+  action: { type: "search", query: "x" }
+}

@@ -1,9 +1,9 @@
 import { Agent, Guardrail, Item, ModelError, ModelScripted, RunError } from "agent-layers"
 import { Effect, Option, Schema } from "effect"
-import { Tool, Toolkit } from "effect/ai"
+import { Toolkit } from "effect/ai"
 import type { Row } from "./play.ts"
 import { answers, modelFails, stops } from "./play.ts"
-import { Add, add, call, calls, Draw, note, says } from "./tools.ts"
+import { Add, add, call, calls, Draw, note, says, Search, searched } from "./tools.ts"
 
 const plain = Agent.make({ name: "plain" })
 const calculator = Agent.make({ name: "calculator", instructions: "You add.", toolkit: Toolkit.make(Add) })
@@ -18,21 +18,6 @@ const polite = Guardrail.output<any, never, any>({
   name: "polite",
   check: ({ finalOutput }) => Effect.as(note(`polite ${JSON.stringify(finalOutput)}`), Guardrail.pass())
 })
-
-const Search = Tool.providerDefined({
-  id: "openai.web_search",
-  customName: "Search",
-  providerName: "web_search",
-  args: Schema.Struct({}),
-  success: Schema.String
-})
-
-const searched: Item.Item = {
-  type: "web_search_call",
-  id: "ws_1",
-  status: "completed",
-  action: { type: "search", query: "x" }
-}
 
 export const turns: ReadonlyArray<Row> = [
   {
