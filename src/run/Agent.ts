@@ -275,7 +275,7 @@ export const asTool = <Output, E, R, Params = { readonly input: string }, EE = n
   }),
   toText: options.toText,
   maxTurns: options.maxTurns,
-  needsApproval: options.needsApproval ?? false,
+  needsApproval: options.needsApproval === undefined ? false : options.needsApproval,
   isEnabled: options.isEnabled
 })
 

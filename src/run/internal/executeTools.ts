@@ -175,7 +175,7 @@ const mayRun = (
   needs: PlannedTool["needsApproval"],
   params: unknown
 ): Effect.Effect<boolean, unknown> | boolean => {
-  if (typeof needs !== "function") return isFalse(needs)
+  if (typeof needs !== "function") return needs === undefined || isFalse(needs)
   const { call_id: callId, name } = call
   const asked = Effect.suspend(() => {
     // A tool's own function may answer at once; it is shown no messages, which are the model's affair.

@@ -55,7 +55,7 @@ export const toolsOf = (
     return Effect.map(listed, (tools) =>
       tools.map((tool): PlannedTool => ({
         options,
-        needsApproval: options.needsApproval ?? false,
+        needsApproval: options.needsApproval,
         definition: {
           type: "function",
           name: wireName(`${prefix}${tool.name}`),

@@ -22,7 +22,8 @@ interface Offered {
 /** A tool that is run here, with its codecs made once. */
 export interface PlannedTool extends Offered {
   readonly decode: Decode
-  readonly needsApproval: boolean | ((params: any, call: any) => unknown)
+  /** Left out, it is `false`. */
+  readonly needsApproval: boolean | ((params: any, call: any) => unknown) | undefined
   readonly handle: Handle
 }
 
@@ -137,7 +138,9 @@ const planTool = (tool: Tool.Any, options: ToolOptions<any, any, any>): PlannedT
     Tool.getStrictMode(tool) === true
   ),
   options,
-  needsApproval: options.needsApproval ?? tool.needsApproval as PlannedTool["needsApproval"] | undefined ?? false,
+  needsApproval: options.needsApproval === undefined
+    ? tool.needsApproval as PlannedTool["needsApproval"]
+    : options.needsApproval,
   handle: handlerOf(tool, Tool.failureResultSchema(tool))
 })
 

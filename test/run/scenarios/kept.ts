@@ -10,7 +10,7 @@ import { Ran } from "../support.ts"
 import type { Outcome, Row } from "./play.ts"
 import { answers, goOn, say, stops } from "./play.ts"
 import type { Call } from "./tools.ts"
-import { Add, add, Bomb, brokenOff, call, calls, Find, find, look, Look, says, Search, searched } from "./tools.ts"
+import { Add, add, Bomb, brokenOff, call, calls, Find, find, Look, look, says, Search, searched } from "./tools.ts"
 
 /** Whether this is the first time: what stops the turn does not stop the one after it. */
 const isFirst = (what: string) =>

@@ -222,7 +222,8 @@ export const toolCalls: ReadonlyArray<Row> = [
     }
   },
   {
-    name: "a bug in a handler ends the run and interrupts the calls beside it, and the turn is kept with an output each",
+    name:
+      "a bug in a handler ends the run and interrupts the calls beside it, and the turn is kept with an output each",
     agent: Agent.make({ name: "clumsy", toolkit: Toolkit.make(Add, Wait, Bomb) }),
     script: [calls(add(1, 2, "c0")), calls(wait(10, "c1"), call("bomb", {}, "c2"))],
     expect: {
