@@ -16,6 +16,8 @@ const handlers = kit.toLayer({
   pay: ({ amount }) => Effect.as(Effect.sync(() => done.push(amount)), `paid ${amount}`)
 })
 const cashier = Agent.make({ name: "cashier", toolkit: kit })
+/** Pays without a question. */
+const trusting = Agent.make({ name: "cashier", toolkit: kit, toolOptions: { pay: { needsApproval: false } } })
 const manager = Agent.make({
   name: "manager",
   agentTools: [Agent.asTool(cashier, { name: "ask_cashier", description: "Asks the cashier" })]
@@ -160,6 +162,7 @@ describe("RunState", () => {
       assert.deepStrictEqual(files, [
         "v1-approval.json",
         "v1-handed-off.json",
+        "v1-kept.json",
         "v1-max-turns.json",
         "v1-nested.json",
         "v1-stopped.json"
@@ -194,6 +197,7 @@ describe("RunState", () => {
     resumed("v1-approval.json", cashier, [answer], [5])
     resumed("v1-handed-off.json", front, [answer], [5])
     resumed("v1-nested.json", manager, [ModelScripted.text("paid"), answer], [5])
+    resumed("v1-kept.json", trusting, [call("p2"), answer], [])
     resumed("v1-stopped.json", cashier, [answer], [])
     resumed("v1-max-turns.json", cashier, [answer], [])
   })
