@@ -1,7 +1,8 @@
 /**
  * Checks that stand around an agent: on what it is asked (`input`), on its final answer (`output`), and around single
  * tools (`toolInput`, `toolOutput`). A check is an Effect, so that what it needs is in the agent's type, and so are its
- * own failures. A guardrail that trips ends the run with `RunError.GuardrailTripped`; nothing of that turn is stored.
+ * own failures. A guardrail that trips ends the run with `RunError.GuardrailTripped`; what it rejected is not stored, and the tools
+ * that ran before are. Guardrails fail closed: any verdict but `pass` (and `reject` of a tool's guardrail) trips.
  *
  * @since 0.1.0
  */
@@ -10,7 +11,7 @@ import * as Schema from "effect/Schema"
 import type { Item } from "../services/Item.ts"
 
 /**
- * What a guardrail found. `info` is JSON, for whoever reads the result.
+ * What a guardrail found. `info` is JSON, for the code that reads the result; any other value becomes JSON.
  *
  * @category schemas
  * @since 0.1.0

@@ -49,8 +49,12 @@ export interface Hooks<out E = never, out R = never> {
   readonly onTurnStart?: ((context: HookContext) => Effect.Effect<void, E, R>) | undefined
   readonly onModelStart?: ((context: HookContext, request: ModelRequest) => Effect.Effect<void, E, R>) | undefined
   readonly onModelEnd?: ((context: HookContext, response: ModelResponse) => Effect.Effect<void, E, R>) | undefined
-  /** The model called a tool or an agent: before it is looked at whether the call may run. */
+  /**
+   * A tool or a called agent starts: after the decision about it and the guardrails of its input, once a call. A resumed run
+   * does not tell it again for an agent that it goes on with; a durable run that is carried out again does.
+   */
   readonly onToolStart?: ((context: HookContext, call: FunctionCall) => Effect.Effect<void, E, R>) | undefined
+  /** A call has its output. A call that was refused has one without a start. */
   readonly onToolEnd?:
     | ((context: HookContext, call: FunctionCall, output: Item) => Effect.Effect<void, E, R>)
     | undefined

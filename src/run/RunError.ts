@@ -6,6 +6,10 @@
  * counts of a state, never its items, tool arguments, what a tool answered or what a guardrail found. Code reads all of it,
  * and the Schemas encode it.
  *
+ * **A tool that ran is never lost.** If a run stops in the middle of a turn and a tool has started, the turn is kept as its
+ * calls with an output each; only a rejected message is left out. `state` has it, and a session has stored it under the
+ * operation id `<run id>/<turn>/stopped` (if that commit fails, the run logs a warning, and a resumed run stores it).
+ *
  * @since 0.1.0
  */
 import * as Inspectable from "effect/Inspectable"
@@ -67,7 +71,8 @@ export class MaxTurnsExceeded extends Reason<MaxTurnsExceeded>("agent-layers/run
 }
 
 /**
- * A tool's handler died: a bug in it, as against a failure that it declared. `state` is from before the turn.
+ * A tool's own code died (handler, `needsApproval`, `toText`, `input`): a bug in it, as against a failure that it declared.
+ * `state` has the turn if a tool has started in it.
  *
  * @category reasons
  * @since 0.1.0
@@ -106,8 +111,7 @@ export class InvalidFinalOutput extends Reason<InvalidFinalOutput>("agent-layers
 }
 
 /**
- * A tool failed and its failures are not to go back to the model (`onFailure: "fail"`). `state` is from before the
- * turn.
+ * A tool failed and its failures are not to go back to the model (`onFailure: "fail"`). `state` has the turn.
  *
  * @category reasons
  * @since 0.1.0
@@ -145,8 +149,9 @@ export class ApprovalRequired extends Reason<ApprovalRequired>("agent-layers/run
 }
 
 /**
- * A guardrail stopped the run. Nothing of the turn is stored. `results` are those of all guardrails so far, the one that
- * tripped among them.
+ * A guardrail stopped the run. The message that it rejected is not stored, nor is anything else of the turn unless a tool
+ * has started. An output that a tool's guardrail rejected is stored as a note that it was withheld. `results` are those of
+ * all guardrails so far, the one that tripped among them.
  *
  * @category reasons
  * @since 0.1.0

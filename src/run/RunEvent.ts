@@ -31,6 +31,7 @@ export type RunEvent<Output> =
   | { readonly _tag: "TurnStarted"; readonly turn: number; readonly agent: string }
   /** Pieces of text, reasoning, refusals and tool calls as the model writes them, and whole items. */
   | ModelProgress
+  /** After the decision about the call and the guardrails of its input, right before the tool runs. Once a call. */
   | {
     readonly _tag: "ToolStarted"
     readonly callId: string
@@ -40,6 +41,7 @@ export type RunEvent<Output> =
   }
   /** What a handler told before it was done, encoded by the tool's success schema. */
   | { readonly _tag: "ToolProgress"; readonly callId: string; readonly name: string; readonly value: unknown }
+  /** The call has its output. A call that was refused (arguments, decision, guardrail) has one without a start. */
   | {
     readonly _tag: "ToolFinished"
     readonly callId: string
@@ -55,6 +57,6 @@ export type RunEvent<Output> =
   | { readonly _tag: "ApprovalRequested"; readonly approval: Approval }
   /** What an agent tells that was called like a tool. `path` holds the ids of the calls that lead to it. */
   | { readonly _tag: "Nested"; readonly path: ReadonlyArray<string>; readonly event: RunEvent<unknown> }
-  /** The turn is stored. Comes only where the run has a conversation. */
+  /** The turn is stored, whole or as what ran before it stopped. Comes only where the run has a conversation. */
   | { readonly _tag: "Committed"; readonly turn: number; readonly version: number }
   | { readonly _tag: "Completed"; readonly result: RunResult<Output> }

@@ -7,7 +7,11 @@
  * conversation gets `VersionConflict` instead of a mixed history. (A session without versions cannot tell: runs on one
  * of its conversations wait for each other within this process, and other processes are not noticed.)
  *
- * Interrupting a run aborts its model request and its tools; a commit that has begun is finished first.
+ * A turn that stops after a tool has started is kept as its calls with an output each, so that no later run makes the calls
+ * again: `RunError` says how.
+ *
+ * Interrupting a run aborts its model request and its tools; a commit that has begun is finished first. Calls that had
+ * started are then stored with an output that says so, unless a recording `RunJournal` carries the run out again later.
  *
  * @since 0.1.0
  */
@@ -77,8 +81,9 @@ export const stream: {
 /**
  * Goes on with a run that was stopped short, from the state in its error: after decisions about calls that wait for
  * approval, after `Stopped`, or after another `RunError` with a state. (After a `ModelError` or a crash the session has
- * every finished turn: `Runner.run(agent, [], { conversationId })`.) Calls without a decision stop it again. The run keeps its id and its
- * turns; options are given anew.
+ * every finished turn: `Runner.run(agent, [], { conversationId })`.) Calls without a decision stop it again. The run keeps
+ * its id and its turns; options are given anew. If the turn that stopped was kept and the model makes the same calls in its
+ * next answer, they get the outputs that are there, and do not run again.
  *
  * Where a Session with versions keeps the conversation, a state with calls that wait is taken up once: a second resume
  * gets `ConversationMoved` before any tool runs, in this process or another (`ConversationBusy` while the first still

@@ -187,9 +187,9 @@ const ways: ReadonlyArray<
   [
     "util.inspect without custom methods",
     ({ cause, error }) =>
-      [error, error.reason, cause].flatMap((value) => [true, false].map((showHidden) =>
-        util.inspect(value, { depth: Infinity, customInspect: false, showHidden })
-      )).join()
+      [error, error.reason, cause].flatMap((value) =>
+        [true, false].map((showHidden) => util.inspect(value, { depth: Infinity, customInspect: false, showHidden }))
+      ).join()
   ],
   [
     "util.format",

@@ -362,9 +362,11 @@ for (const way of ways) {
             Effect.andThen(Effect.all([asked, stored])),
             Effect.provide(world(script), { local: true })
           )
-          const killed = yield* Effect.forkChild(runAs(way, root, "next", all).pipe(
-            Effect.provideService(RunJournal.RunJournal, journal)
-          ))
+          const killed = yield* Effect.forkChild(
+            runAs(way, root, "next", all).pipe(
+              Effect.provideService(RunJournal.RunJournal, journal)
+            )
+          )
           yield* Deferred.await(reached)
           yield* Fiber.interrupt(killed)
           const result = yield* runAs(way, root, "next", all).pipe(
