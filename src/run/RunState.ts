@@ -76,7 +76,7 @@ const fields = {
   conversationVersion: Schema.optionalKey(Schema.Int),
   /** The conversation: what was there, the input and every finished turn. */
   items: Schema.Array(Item),
-  /** The items that this run made: the last of `items`, unless the conversation was compacted meanwhile. */
+  /** The items that this run made: the last of `items`, unless a compaction replaced some of them. */
   newItems: Schema.Array(Item),
   /** How many of the last `items` no session has stored. */
   uncommitted: Schema.Int,

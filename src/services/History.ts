@@ -187,7 +187,7 @@ const withOptionalId: ReadonlySet<unknown> = new Set([undefined, "message", "fun
 
 /**
  * Leaves out reasoning that lost its item. Of items that lost their reasoning it leaves out the id, or the whole item
- * where the type needs an id. The same array when nothing was lost.
+ * if its type needs an id. Returns the same array if nothing was lost.
  */
 const withoutParted = (
   items: ReadonlyArray<Item>,
@@ -221,15 +221,15 @@ const withoutParted = (
 }
 
 /**
- * Makes a history valid by leaving out half pairs, repeated ids and reasoning whose item is gone. What is kept keeps
- * its order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history leaves
+ * Makes a history valid by leaving out half pairs, repeated ids and reasoning whose item is gone. The other items keep
+ * their order. Only `history` is touched: `incoming`, the caller's new input, may answer a call that the history leaves
  * open. A valid history is returned as it is, the same array.
  *
  * **Details**
  *
- * `from` is the history that a filter made `history` from. It tells which items came with reasoning. OpenAI refuses
- * such an item under its own id without that reasoning. So messages and calls that lost their reasoning lose their `id`
- * too; items of other types need their id, and are left out.
+ * `from` is the history before a filter. It shows which items came with reasoning. OpenAI refuses such an item under its
+ * own id without that reasoning. So messages and calls that lost their reasoning lose their `id` too; items of other
+ * types need their id, and are left out.
  *
  * @category combinators
  * @since 0.1.0
@@ -272,7 +272,7 @@ const startOfOpenCalls = (items: ReadonlyArray<Item>): number => {
  *
  * **Details**
  *
- * Both sides of a valid history stay valid. Of any other history, what `repair` leaves out does not count. Calls of the
+ * Both sides of a valid history stay valid. In any other history, items that `repair` leaves out do not count. Calls of the
  * last response without an output stay with their response: an output may still come.
  *
  * @category cutting

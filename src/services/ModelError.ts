@@ -15,7 +15,7 @@ import { errorHiding } from "./internal/errorHiding.ts"
 
 const TypeId = "~agent-layers/services/ModelError" as const
 
-/** A refusal is part of the conversation: code reads it, logs do not hold it. */
+/** A refusal is part of the conversation: code reads it, logs do not show it. */
 const HiddenWords = errorHiding({ description: () => undefined })
 
 const details = {

@@ -71,7 +71,7 @@ export class SandboxSession extends Context.Service<SandboxSession, {
   ) => Effect.Effect<ExecResult, SandboxError>
 
   /**
-   * The bytes of a file. `LimitExceeded` where it has more than `maxBytes` (default: 16 MiB). `maxBytes` itself is at
+   * The bytes of a file. `LimitExceeded` if it has more than `maxBytes` (default: 16 MiB). `maxBytes` itself is at
    * most 1 GiB; anything else that is not a number from 0 is `NotPermitted`.
    */
   readonly readFile: (

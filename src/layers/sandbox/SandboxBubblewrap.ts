@@ -88,7 +88,7 @@ export interface UserRange {
  */
 export interface Options {
   /**
-   * The directory below which workspaces are made, on a local disk; made where it is missing. If this process is root,
+   * The directory below which workspaces are made, on a local disk; made if it is missing. If this process is root,
    * other users have to be able to pass through the directories above it (`o+x`).
    *
    * @default the system's directory for temporary files
@@ -163,7 +163,7 @@ const claim = (options: Options, hasFilter: boolean): Guarantees => ({
 })
 
 /**
- * What this layer enforces for this process on this architecture. `sandbox.guarantees` says less if the kernel takes no
+ * The guarantees of this layer for this process on this architecture. `sandbox.guarantees` says less if the kernel takes no
  * system-call filter: then neither `network` nor `kernel`.
  *
  * @category accessors

@@ -4,9 +4,11 @@
  *
  * What it does give: a workspace that goes with its scope, file operations that stay inside the workspace, an
  * environment without the host's variables, and commands whose processes are killed when they end, time out or are
- * interrupted. When this process is killed, its commands go on. Its workspaces (`agent-layers-…` below the root) are
- * removed when the next sandbox is built over the same root, except those that were to be kept. On systems without `/proc` (macOS) a command that swaps links during a file operation can lead that out
- * of the workspace.
+ * interrupted. When this process is killed, its commands continue. Its workspaces (`agent-layers-…` below the root) are
+ * removed when the next sandbox is built over the same root, except those that were to be kept.
+ *
+ * On systems without `/proc` (macOS) a command that swaps links during a file operation can lead that out of the
+ * workspace.
  *
  * @since 0.1.0
  */

@@ -3,8 +3,8 @@
  * of a conversation that became too long replaced by what a function makes of it: a summary by any model, or what a
  * provider's own compaction answers with. It cuts only where both sides stay valid (`History.safeCuts`).
  *
- * When a model refused the conversation as too long (`reason: "overflow"`), it compacts below its thresholds too: what
- * stays is at most half of the conversation, and may be less than `keepItems`.
+ * When a model refused the conversation as too long (`reason: "overflow"`), it compacts below its thresholds too: at
+ * most half of the conversation stays, and that may be less than `keepItems`.
  *
  * **What can go wrong loses nothing.** The old items are replaced in one step, after the function has answered, and only
  * where nobody else shortened the conversation meanwhile; what was appended meanwhile stays. Where the function fails,

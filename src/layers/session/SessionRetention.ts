@@ -2,11 +2,11 @@
  * Forgets the beginning of conversations: a decorator. `maintain`, which the runner calls after its last commit, cuts off
  * what is more than `maxItems` or older than `maxAge`.
  *
- * It cuts between commits, where a user message begins: what stays starts with a question and holds whole turns. It keeps
- * everything from the last such place on, whatever that holds.
+ * It cuts between commits, where a user message begins, or system or developer messages right before one. So the rest
+ * starts with a question and holds whole turns. It keeps everything after the last such place, however long or old.
  *
- * **Order.** It looks into items, so it stands outside layers that encrypt or compress: inside of them is a compile error
- * in `Session.wrap`, and `Unsupported` when the stack is built.
+ * **Order.** It looks into items, so it goes outside of layers that encrypt or compress. Inside of them it is a compile
+ * error in `Session.wrap`, and `Unsupported` when the stack is built.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ import { replaceHead, rowsOf } from "./internal/replaceHead.ts"
  */
 export interface Options {
   /**
-   * How many items a conversation keeps, at most, unless what follows the last place to cut has more. Absent: any number.
+   * How many items a conversation keeps, at most; more only if more follow the last place to cut. Absent: any number.
    */
   readonly maxItems?: number | undefined
   /** How long ago what is kept was saved, at most. Absent: any time. */

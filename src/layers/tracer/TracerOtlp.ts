@@ -47,7 +47,7 @@ export interface Options {
    */
   readonly url?: string | undefined
   /**
-   * Sent with each request, such as an API key. What is logged of a refusal holds no redacted value, no value of a header
+   * Sent with each request, such as an API key. A logged refusal shows no redacted value, no value of a header
    * whose name says that it is secret, and no part of these.
    */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined

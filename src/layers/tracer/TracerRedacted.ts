@@ -22,7 +22,7 @@ import * as Tracer from "../../services/Tracer.ts"
  */
 export interface Options {
   /**
-   * Texts that are never shown, wherever they stand, such as the program's own keys. Of a whole header, its parts are not
+   * Texts that are never shown, such as the program's own keys. Of a whole header, its parts are not
    * shown either: the token after `Bearer`, the user and password in `Basic`, each cookie.
    */
   readonly secrets?: ReadonlyArray<Redacted.Redacted | string> | undefined

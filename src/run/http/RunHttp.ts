@@ -128,8 +128,8 @@ export interface Options<Agents extends Readonly<Record<string, Agent.Any>>, Pro
   /**
    * Names of this server besides `localhost` and its addresses. A request whose `Host` is another name, or that a page
    * of another origin sends (`Origin`, `Sec-Fetch-Site`), is refused with 403, so that no web page reaches a local
-   * server by DNS rebinding. A proxy or a tunnel that keeps the `Host` of its clients is named here. `"any"`: no request
-   * is judged by these headers.
+   * server by DNS rebinding. If a proxy or a tunnel passes on the `Host` of its clients, list
+   * that name here. `"any"`: these headers are not checked.
    *
    * @default [] for a server on a loopback address (or, in a server that this Layer does not see, for clients on this
    *   machine), "any" for other servers

@@ -34,7 +34,7 @@ const named = (root: Agent.Any): ReadonlyMap<string, Agent.Any> => {
 const handedOff = (agent: Agent.Any): ReadonlyArray<Agent.Any> =>
   Array.from(planOf(agent).handoffs.values(), ({ handoff }) => handoff.agent)
 
-/** Handlers stand in the context by the name of their tool: of two tools of one name, one would run for both. */
+/** The context holds one handler for each name of a tool: of two tools of one name, one handler would run for both. */
 const clashOf = (agents: ReadonlyArray<Agent.Any>): string | undefined => {
   const owners = new Map<string, { readonly tool: Tool.Any; readonly agent: Agent.Any }>()
   for (const agent of agents) {

@@ -185,7 +185,7 @@ const mayRun = (
   return reportDefect(run, call, Effect.map(asked, isFalse))
 }
 
-/** What a person says about a call: `undefined` lets it run. */
+/** The answer of a person, or the request for one; `undefined` lets the call run. */
 const askPerson = (run: Run, call: FunctionCall): Effect.Effect<Settled | undefined, unknown> =>
   Effect.map(ruling(run, call), (ruling) =>
     ruling._tag === "Approved"
@@ -369,7 +369,7 @@ const executeCall = (
 /**
  * Settles the calls of a response, at the same time, and answers in the order of the calls. A response that was cut off
  * starts no tool: its calls may be cut off too. Each call has a fiber of its own, alone or not, so that what a handler
- * forks ends with it. The ledger is told at once what becomes of each call.
+ * forks ends with it. The ledger gets the outcome of each call at once.
  */
 export const executeTools = (
   run: Run,

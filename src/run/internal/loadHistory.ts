@@ -37,7 +37,7 @@ export const loadAt = Effect.fnUntraced(function*(
 })
 
 /**
- * The conversation as it stood when the run first saw it. Its version is recorded, so that a run that is carried out
+ * The conversation as it was when the run first saw it. Its version is recorded, so that a run that is carried out
  * again does not take for history what it has stored itself.
  */
 export const loadHistory = Effect.fnUntraced(function*(

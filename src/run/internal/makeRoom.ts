@@ -24,7 +24,7 @@ const isForeign = (before: ReadonlyArray<Item>, after: ReadonlyArray<Item>): boo
   before.slice(0, after.length).every((item, index) => Equal.equals(item, after[index]))
 
 /**
- * Has the session compact the conversation. Answers with the same version if the session changed nothing. Fails with
+ * Has the session compact the conversation. The version stays the same if the session changed nothing. Fails with
  * `VersionConflict` if anything else changed the conversation since this run last saw it.
  */
 const compact = Effect.fnUntraced(function*(
@@ -95,7 +95,7 @@ const historyOf = (run: Run, compacted: ReadonlyArray<Item>, late: ReadonlyArray
   )
 }
 
-/** `view` is absent where the model sees the conversation itself. */
+/** `view` is absent if the model sees the conversation itself. */
 const Compaction = Schema.Struct({
   version: Schema.Int,
   isSmaller: Schema.Boolean,
@@ -105,7 +105,7 @@ const Compaction = Schema.Struct({
 const schemas = () => ({ success: Compaction, error: SessionError })
 
 /**
- * Compacts the conversation that the model refused as too long, and continues on the result. Answers whether the next
+ * Compacts the conversation that the model refused as too long, and continues on the result. Returns whether the next
  * request is another one.
  *
  * The answer and the view are recorded: a run that is carried out again no longer finds the items that were compacted.

@@ -108,7 +108,7 @@ const refuse = ({ agent, id }: Beginning, reason: RunErrorReason): Effect.Effect
 
 const isAsked = (item: Item): boolean => isMessage(item) && !isFromModel(item)
 
-/** An input without a question continues the last one, and needs all that was done about it. */
+/** An input without a question continues the last question, and needs everything after it. */
 const fromLastAsked = (items: ReadonlyArray<Item>): ReadonlyArray<Item> =>
   items.slice(Math.max(0, items.findLastIndex(isAsked)))
 

@@ -338,7 +338,7 @@ const streamOf = (agent: Agent.Any, origin: Origin, options: AnyOptions): Stream
     const told = Stream.fromQueue(queue)
     if (onDisconnect === "interrupt") {
       const fiber = yield* Effect.forkScoped(whole)
-      // The run is over, and what had run is stored, before anything after this stream goes on.
+      // The run is over, and what had run is stored, before anything after this stream continues.
       return Stream.onExit(told, (exit) => Exit.isSuccess(exit) ? Effect.void : Fiber.interrupt(fiber))
     }
     yield* Effect.forkDetach(whole)

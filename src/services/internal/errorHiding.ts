@@ -1,7 +1,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
-/** What a log shows in the place of a hidden field; `undefined` shows nothing. */
+/** Makes the value that a log shows in place of a hidden field; `undefined` shows nothing. */
 type Shown = Readonly<Record<string, (value: any) => unknown>>
 
 /** An error of effect keeps a copy of its fields under this key. */
@@ -18,7 +18,7 @@ const hide = (holder: unknown, field: string): void => {
  * `JSON.stringify`, `util.inspect` and loggers print only what `shown` makes of the fields that it names.
  *
  * The fields are not enumerable, because effect copies enumerable fields of an error to the ones that it logs. They are
- * getters, because `showHidden` of `util.inspect` prints a value, but not what a getter answers.
+ * getters, because `showHidden` of `util.inspect` prints a value, but not the result of a getter.
  *
  * @internal
  */

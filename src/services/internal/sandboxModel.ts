@@ -27,7 +27,7 @@ export interface Guarantees {
    * reach around namespaces are refused.
    */
   readonly kernel: boolean
-  /** Commands run as another user than the host process: what only that user may read or write stays closed to them. */
+  /** Commands run as another user than the host process: they cannot read or write what only the host's user may. */
   readonly identity: boolean
 }
 
@@ -222,8 +222,8 @@ export interface Workspace {
   readonly location: string
   readonly root: string
   /**
-   * Runs once the manifest is carried out, before the session is handed out: from here on `isKept()` says what is
-   * meant, also for a process that is killed.
+   * Runs once the manifest is carried out, before the session is handed out: from here on `isKept()` decides, also
+   * if the process is killed.
    */
   readonly onReady?: Effect.Effect<void, unknown>
   /**

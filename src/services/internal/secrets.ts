@@ -83,7 +83,7 @@ const credential = /auth|cookie|credential|key|pass|secret|session|sig|token/i
 const ordinary = /^(accept|cache|content|user-agent$|host$|origin$|referer$|mcp-protocol)/i
 
 /**
- * The values of headers that are secret: the redacted ones, and those whose names tell so.
+ * The values of headers that are secret: the redacted ones, and those with a name of a secret.
  *
  * @internal
  */
@@ -99,7 +99,7 @@ export const ofHeaders = (
   )
 
 /**
- * What an address holds that is secret: the password, a user without one, and parameters whose names tell so.
+ * The secrets in an address: the password, a user without one, and parameters with a name of a secret.
  *
  * @internal
  */
@@ -152,7 +152,7 @@ const formsOf = (part: string): ReadonlyArray<string> => {
   return forms.flatMap(writingsOf)
 }
 
-/** The most of the form that may stand at one end of a text, as a length. */
+/** How many characters of the form one end of a text may hold. */
 const overlap = (form: string, restOf: (length: number) => string, isThere: (rest: string) => boolean): number => {
   for (let length = form.length - 1; length >= minLength; length--) {
     const rest = restOf(length)

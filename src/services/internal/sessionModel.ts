@@ -158,7 +158,7 @@ export interface PopOptions {
 export interface MaintainOptions {
   /**
    * Why the caller asks now. `"overflow"`: a model refused the conversation as too long for its context. A layer that
-   * shortens conversations then does so below its thresholds too. Decorators pass the options on.
+   * compacts conversations then does so below its thresholds too. Decorators pass the options on.
    *
    * @default a run has ended
    */

@@ -208,7 +208,7 @@ export const inTime = <A, E, R>(
 
 /**
  * Looks again and again for a while, and what it sees must satisfy the condition each time: for something that must not
- * happen, where no later event can rule it out. A slow machine makes this see less; it never makes it fail.
+ * happen and that no later event can rule out. A slow machine makes this see less; it never makes it fail.
  *
  * @category checking
  * @since 0.1.0

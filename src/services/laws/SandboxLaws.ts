@@ -239,7 +239,7 @@ const mustFail = (session: Session, lines: ReadonlyArray<string>) =>
     { discard: true }
   )
 
-/** Asks for permissions, and uses none of them: a law that wrote would change the machine where it is broken. */
+/** Asks for permissions, and uses none of them: a law that wrote would change the machine if the law is broken. */
 const findWritable =
   "for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /proc/sys/vm/panic_on_oom /proc/sys/fs/mqueue/msg_max " +
   "/proc/sys/net/ipv4/ip_forward /proc/sysrq-trigger /proc/pressure/cpu /proc/self/oom_score_adj /proc/self/uid_map " +

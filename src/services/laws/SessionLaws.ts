@@ -33,7 +33,7 @@ export const all: ReadonlyArray<Law<SessionSubject>> = [
 ]
 
 /**
- * The laws about what a decorator owes the session below it. A decorator keeps the laws of `all` too.
+ * The laws about how a decorator calls the session below it. A decorator keeps the laws of `all` too.
  *
  * @category laws
  * @since 0.1.0

@@ -229,7 +229,7 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
     ],
     ...setup.binds.flatMap(({ isWritable, source, target }) => [isWritable ? "--bind" : "--ro-bind", source, target])
   ]
-  // Descriptors of the program, in this order. What stands in its arguments can be read by every user of the host.
+  // Descriptors of the program, in this order. Every user of the host can read its arguments.
   const [statusFd, argumentsFd, passwdFd, groupFd, filterFd] = ["3", "4", "5", "6", "7"] as const
   const { filter, users } = setup
   const options = [
@@ -306,8 +306,8 @@ const help = (said: string): string => {
 export const hasRefusedFilter = (reason: SandboxErrorReason): boolean => reason.message.includes("PR_SET_SECCOMP")
 
 /**
- * What a command must not find, each line with the claim that it would break. It looks at permission bits and reads: it
- * writes nothing but a file of the workspace.
+ * Prints a line for each thing that a command must not have, with the claim that it breaks. The script looks at
+ * permission bits and reads. It writes only a file of the workspace.
  */
 const probeScript = `[ -e "$1" ] && exit 3
 for d in / /dev; do [ -w "$d" ] && echo "fileSystem $d can be written"; done

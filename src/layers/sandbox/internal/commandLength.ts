@@ -28,7 +28,7 @@ export const adviseOnLength =
 
 const show = (count: number): string => count.toLocaleString("en-US")
 
-/** What is wrong with the length of a command, if something is. `maxWords`: how many words a backend can hand on. */
+/** Why a command is too long; `undefined` if it is not. `maxWords`: how many words a backend can hand on. */
 export const wrongLength = (
   { command, environment }: Pick<Command, "command" | "environment">,
   maxWords: { readonly maximum: number; readonly perVariable: number } | undefined

@@ -3,7 +3,7 @@
  * character becomes `\xHH`, with two lower-case hexadecimal digits. So that this cannot be confused with a name that has
  * such characters in it, the `\` of those becomes `\x5c`. All other names are the text that they are.
  *
- * The other way round, `\xHH` becomes a byte only where it is one from 0x80 or `\`: never NUL, `/` or `.`, so that no
+ * The other way round, `\xHH` becomes a byte only if that is `\` or one from 0x80: never NUL, `/` or `.`, so that no
  * path can lead elsewhere by it.
  *
  * `raw` names have one character per byte.
@@ -32,7 +32,7 @@ const escape = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0"
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-/** Bytes that a UTF-8 character takes by its first one; 0 where none can begin with it. */
+/** Bytes that a UTF-8 character takes by its first one; 0 if none can begin with it. */
 const widthOf = (byte: number): number =>
   byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0
 

@@ -98,7 +98,7 @@ const makeDirectories = (directory: string, mode: number): void => {
   }
 }
 
-/** What others may do with directories above a workspace that belongs to another user: pass through. */
+/** The mode of directories above a workspace that belongs to another user: others may pass through. */
 const modeFor = (users: UserRange | undefined): number => users === undefined ? 0o700 : 0o711
 
 /** The directory below which workspaces are made, made itself where it is missing. */

@@ -29,7 +29,7 @@ const readLink = (file: string): string => {
   }
 }
 
-/** State and start of a process, "" where there is none. Its name may hold anything, parentheses too. */
+/** State and start of a process, "" if the process does not exist. Its name may hold anything, parentheses too. */
 const startOf = (pid: number): string => {
   const stat = read(`/proc/${pid}/stat`)
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
@@ -67,7 +67,7 @@ const fileName = "owner"
 export const writeOwner = (directory: string): void =>
   fs.writeFileSync(`${directory}/${fileName}`, Object.values(describeSelf()).join("\n"), { mode: 0o600, flag: "wx" })
 
-/** `undefined` where there is no whole record. */
+/** `undefined` if the record is missing or incomplete. */
 export const readOwner = (directory: string): Owner | undefined => {
   const [pid, startTime, boot, pidNamespace] = read(`${directory}/${fileName}`).split("\n")
   return startTime === undefined || boot === undefined || pidNamespace === undefined

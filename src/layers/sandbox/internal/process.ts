@@ -20,7 +20,7 @@ export interface Program {
   readonly cwd: string
   /** A descriptor to read from; absent: nothing to read. */
   readonly stdin: number | undefined
-  /** What the program finds on descriptors 4, 5, …. With it, what it writes to descriptor 3 becomes its `status`. */
+  /** The contents of descriptors 4, 5, …. If given, the program writes its `status` to descriptor 3. */
   readonly inputs?: ReadonlyArray<Uint8Array> | undefined
   /** The user and group that it runs as, without supplementary groups. Absent: those of this process. */
   readonly owner?: number | undefined

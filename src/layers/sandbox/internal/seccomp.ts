@@ -114,7 +114,7 @@ const namespaces = 0x7e020000
 /** TIOCSTI and TIOCLINUX of asm-generic/ioctls.h: they type into a terminal. */
 const terminalCommands = [0x5412, 0x541c] as const
 
-/** What a debugger and LeakSanitizer need. */
+/** Calls that a debugger and LeakSanitizer need. */
 const debuggers: ReadonlySet<string> = new Set(["ptrace", "process_vm_readv"])
 
 /** Offsets in `struct seccomp_data` of linux/seccomp.h: the number, the architecture, low halves of arguments. */
@@ -178,7 +178,7 @@ const instructionsOf = (architecture: Architecture, debugging: boolean): Readonl
   ]
 }
 
-/** The filter as an array of `struct sock_filter`, or `undefined` where the numbers of this architecture are not known. */
+/** The filter as an array of `struct sock_filter`, or `undefined` if the numbers of this architecture are not known. */
 export const makeFilter = (architecture: string, debugging: boolean): Uint8Array | undefined => {
   if (architecture !== "x64" && architecture !== "arm64") return undefined
   const instructions = instructionsOf(architecture, debugging)

@@ -15,13 +15,13 @@ export interface UserRange {
   readonly last: number
 }
 
-/** Between the ids that systemd gives to containers and the signed limit: no distribution assigns them to anybody. */
+/** Between the ids that systemd gives to containers and the signed limit: no distribution assigns them. */
 const usual: UserRange = { first: 1_900_000_000, last: 1_900_065_535 }
 
 /** For a host that is itself in a container of 65,536 ids. */
 const small: UserRange = { first: 30_000, last: 59_999 }
 
-/** What root needs to give files away and to become another user; a container may have taken it. */
+/** Capabilities with which root gives files away and becomes another user; a container may lack them. */
 const capabilities = { CAP_CHOWN: 0, CAP_DAC_OVERRIDE: 1, CAP_FOWNER: 3, CAP_KILL: 5, CAP_SETGID: 6, CAP_SETUID: 7 }
 
 const unavailable = (description: string) => Effect.fail(new Unavailable({ description }))

@@ -73,7 +73,7 @@ const textOf = (error: unknown): string =>
     ? error
     : Formatter.format(error)
 
-/** Reasons whose message leaves out what a tool or the model said. A terminal shows it: it shows the conversation too. */
+/** The messages of these reasons leave out the words of a tool or the model. A terminal shows those words. */
 const withWords: ReadonlySet<unknown> = new Set(["ToolFailed", "Refused"])
 
 const wordsOf = (error: unknown): string =>

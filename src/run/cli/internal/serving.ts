@@ -34,7 +34,7 @@ import * as stack from "./stack.ts"
 /** The name of the owner; keys without a name have one owner together. */
 type Key = Keys.Key<string | undefined>
 
-/** Where the conversations of keys without a name are beside those of names, all of which begin with a letter. */
+/** The prefix of conversations of keys without a name. Names begin with a letter. */
 const unnamed = "_"
 
 /**
@@ -98,7 +98,7 @@ const refuseTwins = (keys: ReadonlyArray<Key>) => {
 /** What a served run is given; known when its module is loaded, and not to the compiler. */
 type Provided = ModelProvider | Session.Session
 
-/** Each owner has conversations of their own. Where no key has a name, they are those of the command. */
+/** Each owner has conversations of their own. If no key has a name, they are those of the command. */
 const tenantsOf = Effect.fnUntraced(function*(keys: ReadonlyArray<Key>, services: Context.Context<Provided>) {
   const check = yield* Keys.make(keys)
   const session = Context.get(services, Session.Session)

@@ -120,8 +120,8 @@ export type Row = readonly [
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"] as const
 
 /**
- * Makes routes with the services of this Effect; a request keeps its own Scope and span. `respond` makes the answer to
- * what a handler fails or dies with, and the log gets what is the server's affair. Each path answers preflight requests, and
+ * Makes routes with the services of this Effect; a request keeps its own Scope and span. `respond` answers failures
+ * and defects of a handler, and the log gets those that are the server's fault. Each path answers preflight requests, and
  * refuses other methods with 405.
  */
 export const makeRoutes = (respond: Respond, guard: Guard.Guard) =>
@@ -146,7 +146,7 @@ export const makeRoutes = (respond: Respond, guard: Guard.Guard) =>
       )
       return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const refusal = guard.refusal(request)
-        // The page that is refused is told nothing, not even by CORS.
+        // A refused page learns nothing, not even by CORS.
         return refusal === undefined
           ? Effect.map(answered, HttpServerResponse.setHeaders(guard.headers(request)))
           : Effect.succeed(respond(refusal.problem, { vary: "Origin" }))

@@ -23,7 +23,7 @@ type Headers = Readonly<Record<string, string>>
 export interface Guard {
   /** Why a request is not answered. */
   readonly refusal: (request: Request) => Refusal | undefined
-  /** What the answer tells a browser about its page's origin. */
+  /** The CORS headers of the answer. */
   readonly headers: (request: Request) => Headers
   /** The answer to a preflight request for a path with these methods; `undefined` for any other request. */
   readonly preflight: (request: Request, methods: ReadonlyArray<string>) => Headers | undefined
@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function*(options: Options, isTrusted = fa
     yield* checked(options.origins ?? [], originOf, "an origin. Name it like \"https://app.example.com\"")
   )
 
-  /** Mounted in a server that is not known here, a request tells by its peer. */
+  /** In a server that this Layer does not know, the peer of a request decides. */
   const isLocal = (request: Request): boolean =>
     server === undefined
       ? Option.match(request.peerAddress, { onNone: () => false, onSome: isLoopbackAddress })

@@ -35,7 +35,7 @@ export const errorOf = (told: Problem): OpenAiError => ({
   ...(told.reason === undefined ? undefined : { reason: codeOf(told.reason) })
 })
 
-/** What a client may send again by itself, as nothing that it would repeat has happened. */
+/** Failures after which a client may send the request again by itself: it repeats nothing. */
 const repeatable: ReadonlySet<string> = new Set([
   "too-many-runs",
   "too-many-subscribers",

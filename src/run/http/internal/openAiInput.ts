@@ -221,7 +221,7 @@ const takeInstructions = (policy: Policy, said: Said, text: string, param: strin
   return undefined
 }
 
-/** Clients send these back after a response has shown them. They tell the model nothing. */
+/** Clients send these back after a response has shown them. The model does not need them. */
 const shown: ReadonlySet<unknown> = new Set(["reasoning", "mcp_call"])
 
 const instructing: ReadonlySet<unknown> = new Set(["system", "developer"])

@@ -54,10 +54,10 @@ export const reasonOf = (error: unknown): string => {
   const tag = Predicate.hasProperty(error, "_tag") ? nameOf(error._tag) : undefined
   return error instanceof Error
     ? `${tag ?? nameOf(error.name) ?? "Error"}${frameOf(error)}`
-    : tag ?? `a failure that is no Error, of type ${typeof error}`
+    : tag ?? `a failure that is not an Error, of type ${typeof error}`
 }
 
-/** Logs why a run failed: an error where the server is to blame, otherwise a warning. */
+/** Logs why a run failed: an error if the server is at fault, otherwise a warning. */
 export const logFailure = (
   error: unknown,
   problem: Problem,

@@ -9,7 +9,7 @@ import { equal } from "../Law.ts"
 import { texts } from "./sessionSubject.ts"
 
 /**
- * What the laws of decorators are run over: a decorator, and a session to put it on.
+ * The subject of the laws of decorators: a decorator, and a session to put it on.
  *
  * @category models
  * @since 0.1.0
