@@ -173,29 +173,31 @@ const namesIn = (directory: string): ReadonlyArray<string> => {
   }
 }
 
-/** Whether a workspace belongs to no process that is there, or may be there, and need not be kept. */
-const isLeft = (directory: string): boolean => {
+/** What is left by processes that are certainly over: a workspace, or what a session had beside one that is kept. */
+const findLeft = (directory: string): ReadonlyArray<string> => {
   const name = path.basename(directory)
   if (name.startsWith(removedPrefix)) {
     const [pid, startTime = ""] = name.slice(removedPrefix.length).split("-")
-    return owners.isOver({ ...owners.describeSelf(), pid: Number(pid), startTime })
+    return owners.isOver({ ...owners.describeSelf(), pid: Number(pid), startTime }) ? [directory] : []
   }
   const names = namesIn(directory)
-  if (names.includes(keptName)) return false
-  const found = names.filter((one) => one.startsWith(privatePrefix)).map((one) =>
-    owners.readOwner(path.join(directory, one))
-  )
-  return found.length > 0 && found.every((owner) => owner !== undefined && owners.isOver(owner))
+  const sessions = names.filter((one) => one.startsWith(privatePrefix)).map((one) => path.join(directory, one))
+  const left = sessions.filter((session) => {
+    const owner = owners.readOwner(session)
+    return owner !== undefined && owners.isOver(owner)
+  })
+  if (names.includes(keptName)) return left
+  return left.length > 0 && left.length === sessions.length ? [directory] : []
 }
 
 /**
- * Removes a session's directory. It first gets another name, which only one process can give it. If that process is
+ * Removes a directory below a root. It first gets another name, which only one process can give it. If that process is
  * killed, the next one finds the name.
  */
-const removeSession = (isAnchored: boolean, directory: string): Effect.Effect<void> =>
+const takeAway = (isAnchored: boolean, root: string, directory: string): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { pid, startTime } = owners.describeSelf()
-    const taken = path.join(path.dirname(directory), `${removedPrefix}${pid}-${startTime}-${crypto.randomUUID()}`)
+    const taken = path.join(root, `${removedPrefix}${pid}-${startTime}-${crypto.randomUUID()}`)
     try {
       fs.renameSync(directory, taken)
     } catch (error) {
@@ -206,10 +208,10 @@ const removeSession = (isAnchored: boolean, directory: string): Effect.Effect<vo
     return removeDirectory(isAnchored, taken)
   })
 
-/** Removes the workspaces below a root whose processes were killed. */
+/** Removes what killed processes left below a root. */
 export const sweep = (root: string, isAnchored = confined.canAnchor): Effect.Effect<void> =>
   Effect.suspend(() =>
-    Effect.forEach(sessionsBelow(root).filter(isLeft), (directory) => removeSession(isAnchored, directory), {
+    Effect.forEach(sessionsBelow(root).flatMap(findLeft), (directory) => takeAway(isAnchored, root, directory), {
       discard: true
     })
   )
@@ -377,7 +379,7 @@ export const make = (backend: Backend): Primitives => {
         const workspace = path.join(directory, workspaceName)
         yield* Effect.acquireRelease(
           Effect.try({ try: () => makeSessionDirectory(directory), catch: failed(directory) }),
-          () => Effect.suspend(() => isKept() ? Effect.void : removeSession(isAnchored, directory))
+          () => Effect.suspend(() => isKept() ? Effect.void : takeAway(isAnchored, backend.root, directory))
         )
         const privateDirectory = yield* openPrivate(directory)
         const owner = yield* Effect.try({
@@ -397,7 +399,7 @@ export const make = (backend: Backend): Primitives => {
         if (!isId(state.id) || state.location !== directory) return undefined
         if (!isSession(directory) || !hasWorkspace(directory)) return undefined
         yield* Effect.addFinalizer(() =>
-          Effect.suspend(() => isKept() ? Effect.void : removeSession(isAnchored, directory))
+          Effect.suspend(() => isKept() ? Effect.void : takeAway(isAnchored, backend.root, directory))
         )
         const place = { workspace: path.join(directory, workspaceName), private: yield* openPrivate(directory) }
         const root = yield* openAgain(directory)

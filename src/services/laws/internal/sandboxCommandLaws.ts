@@ -53,13 +53,13 @@ export const commands: ReadonlyArray<Law<SandboxSubject>> = [
     (subject) =>
       Effect.gen(function*() {
         const session = yield* create(subject)
-        const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`V${index}`, ""]))
+        const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`V${index}`, ""]))
         const large = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`V${index}`, "x".repeat(100_000)]))
         const tries = [
-          session.exec(`: ${"x".repeat(20_000_000)}`),
-          session.exec(["echo", "x".repeat(20_000_000)]),
-          session.exec(["echo", ...Array.from({ length: 2_000_000 }, () => "x")], { maxOutputBytes: 10 }),
-          session.exec("true", { environment: { LONG: "x".repeat(20_000_000) } }),
+          session.exec(`: ${"x".repeat(7_000_000)}`),
+          session.exec(["echo", "x".repeat(7_000_000)]),
+          session.exec(["echo", ...Array.from({ length: 400_000 }, () => "x")], { maxOutputBytes: 10 }),
+          session.exec("true", { environment: { LONG: "x".repeat(7_000_000) } }),
           session.exec("true", { environment: large }),
           session.exec("true", { environment: many })
         ]
