@@ -6,6 +6,7 @@ import type { SandboxError } from "agent-layers/services/SandboxError"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { probe } from "../../../src/layers/sandbox/internal/bubblewrap.ts"
 import { describeLaws } from "../../support/laws.ts"
 import { requires } from "../../support/requires.ts"
 import { childOfHost, localSubject, temporary } from "./subject.ts"
@@ -214,6 +215,159 @@ describe.skipIf(!bubblewrap.available)(bubblewrap.title("SandboxBubblewrap"), ()
       const full = yield* exec("head -c 900000 /dev/zero > /tmp/a; head -c 900000 /dev/zero > /tmp/b")
       assert.match(full.stderr, /No space left/)
     }))
+
+  describe("looks at each claim when it is built", () => {
+    // Real bubblewrap, of whose words one is changed on the way to it: a case of a shell, by the word before and itself.
+    const changed = (name: string, change: string, start = "exec") => {
+      const program = path.join(path.dirname(root), `changed-${name}`)
+      const loop = `for word; do shift; case "$last $word" in ${change};; esac; last=$word; set -- "$@" "$word"; done`
+      fs.writeFileSync(program, `#!/bin/sh\n${loop}\n${start} ${bubblewrap.path} "$@"\n`, { mode: 0o755 })
+      return program
+    }
+    const doubles: Readonly<Record<string, readonly [change: string, seen: RegExp, start?: string]>> = {
+      fileSystem: [`*" --") set -- "$@" --bind ${path.dirname(root)} ${path.dirname(root)}`, /Commands would see/],
+      kernel: [`"--remount-ro /proc") word=/usr`, /kernel \/proc\/\S+ can be written/],
+      "network, by its filter": [`*" --seccomp") word=--sync-fd`, /network no system-call filter/],
+      "network, by its interfaces": [`*" --cap-drop") set -- "$@" --share-net`, /network more interfaces/],
+      processes: [
+        `*" --unshare-all") set -- "$@" --unshare-net --unshare-ipc; word=--unshare-uts;; ` +
+        `*" --proc") set -- "$@" --ro-bind /proc; continue`,
+        /processes \d+ of them/
+      ],
+      environment: ["none) word=", /environment LEAKED/, "LEAKED=1 exec"]
+    }
+    for (const [claim, [change, seen, start]] of Object.entries(doubles)) {
+      it.live(claim, () =>
+        Effect.gen(function*() {
+          const program = changed(claim.replaceAll(/\W+/g, "-"), change, start)
+          assert.match(yield* unavailable(SandboxBubblewrap.make({ root, program })), seen)
+        }))
+    }
+
+    it.live.skipIf(!isRoot)("identity", () =>
+      Effect.gen(function*() {
+        const sandbox = yield* SandboxBubblewrap.make({ root, user: "host" })
+        const claiming = { ...sandbox, guarantees: { ...sandbox.guarantees, identity: true } }
+        const { message } = yield* Effect.flip(probe(claiming))
+        assert.match(message, /identity \/proc\/\S+ can be read.*identity that of this process/)
+      }))
+
+    it.live("and claims neither network nor kernel where the kernel takes no filter", () =>
+      Effect.gen(function*() {
+        const said =
+          "bwrap: Unable to set up system call filtering as requested: prctl(PR_SET_SECCOMP) reported EINVAL."
+        const program = changed("unfiltered", `*" --seccomp") echo "${said}" >&2; exit 1`)
+        const sandbox = yield* SandboxBubblewrap.make({ root, program })
+        const { kernel, network, ...others } = SandboxBubblewrap.guarantees()
+        assert.isTrue(kernel && network)
+        assert.deepStrictEqual(sandbox.guarantees, { ...others, kernel: false, network: false })
+        const { exec } = yield* sandbox.create()
+        assert.match((yield* exec("cat /proc/self/status")).stdout, /^Seccomp:\s0$/m)
+      }))
+  })
+
+  it.live("lets commands debug their own processes where that is asked for", () =>
+    Effect.gen(function*() {
+      const peek = "perl -MErrno -e 'syscall($ARGV[0], 0x3fffffff, 0, 0, 0); print $!{EPERM} ? 1 : 0' "
+      const ptrace = process.arch === "arm64" ? 117 : 101
+      for (const debugging of [true, false]) {
+        const { exec, guarantees } = yield* session({ debugging })
+        assert.isTrue(guarantees.kernel && guarantees.network)
+        assert.strictEqual((yield* exec(`${peek} ${ptrace}`)).stdout, debugging ? "0" : "1")
+      }
+    }))
+
+  describe.skipIf(!isRoot)("started by root", () => {
+    const userOf = ({ state }: Sandbox.SandboxSession["Service"], name = "") =>
+      fs.statSync(path.join(state.location, "workspace", name)).uid
+
+    it.live("gives each workspace a user and group of the range, which nothing else of it has", () =>
+      Effect.gen(function*() {
+        const range = { first: 1_900_200_000, last: 1_900_200_007 }
+        const sandbox = yield* SandboxBubblewrap.make({ root, users: range })
+        const all = yield* Effect.forEach(Array.from({ length: 8 }), () => sandbox.create(), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(
+          all.map((one) => userOf(one)).toSorted(),
+          Array.from({ length: 8 }, (_, at) => range.first + at)
+        )
+        const { reason } = yield* Effect.flip(sandbox.create())
+        assert.match(reason.message, /No user from 1900200000 to 1900200007 is free/)
+        const status = (yield* all[0]!.exec("grep -E '^(Uid|Gid|Groups)' /proc/self/status")).stdout
+        assert.match(status, /Uid:\s1000\s1000\s1000\s1000\nGid:\s1000\s1000\s1000\s1000\nGroups:\s*\n/)
+      }))
+
+    it.live("gives what the host writes, makes and copies to that user", () =>
+      Effect.gen(function*() {
+        const source = temporaryIn(root, "given")
+        fs.mkdirSync(path.join(source, "sub"))
+        fs.writeFileSync(path.join(source, "sub/copied"), "x", { mode: 0o600 })
+        const one = yield* session({}, { directories: [{ source, path: "to/here" }], files: { "a/b/file": "x" } })
+        yield* one.writeFile("c/d/file", "x")
+        const user = userOf(one)
+        for (const { path: name } of yield* one.list("", { isRecursive: true })) {
+          assert.strictEqual(userOf(one, name), user, name)
+        }
+        const changed = yield* one.exec(
+          "find . -type f -exec sh -c 'echo y >> {} && touch {}.beside' ';'; rm -r a c to && echo done",
+          {
+            stdin: "x"
+          }
+        )
+        assert.deepStrictEqual([changed.stdout, changed.stderr], ["done\n", ""])
+      }))
+
+    it.live("takes over a workspace that was kept under another user, there and back", () =>
+      Effect.gen(function*() {
+        const manifest = { files: { "deep/file": "x" } }
+        const make = (user: "workspace" | "host") => SandboxBubblewrap.make({ root, user })
+        const keep = Effect.flatMap(make("host"), (sandbox) => sandbox.create(manifest, { isKept: true }))
+        const { state } = yield* Effect.scoped(Effect.tap(keep, (one) => one.exec("ln -s /etc/shadow link")))
+        const shadow = fs.statSync("/etc/shadow").uid
+        for (const user of ["workspace", "host", "workspace"] as const) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            const found = yield* (yield* make(user)).resume(state)
+            if (found._tag !== "Resumed") return assert.fail(found._tag)
+            assert.strictEqual(userOf(found.session) === 0, user === "host")
+            assert.strictEqual(userOf(found.session, "deep/file"), userOf(found.session))
+            assert.strictEqual((yield* found.session.exec("echo y >> deep/file && echo done")).stdout, "done\n")
+          }))
+        }
+        assert.strictEqual(fs.statSync("/etc/shadow").uid, shadow)
+        yield* Effect.scoped(
+          Effect.flatMap(make("host"), (sandbox) => sandbox.resume(state, undefined, { isKept: false }))
+        )
+      }))
+
+    it.live("says what to allow where that user cannot reach root or a bind", () =>
+      Effect.gen(function*() {
+        const shut = path.join(path.dirname(root), "shut")
+        fs.mkdirSync(path.join(shut, "in"), { recursive: true })
+        fs.chmodSync(shut, 0o700)
+        for (
+          const options of [{ root: path.join(shut, "root") }, { root, binds: [{ source: path.join(shut, "in") }] }]
+        ) {
+          const message = yield* unavailable(SandboxBubblewrap.make(options))
+          assert.include(message, `chmod o+x ${shut}`)
+          assert.match(message, /user: "host"/)
+          const sandbox = yield* SandboxBubblewrap.make({ ...options, user: "host" })
+          assert.isFalse(sandbox.guarantees.identity)
+        }
+      }))
+
+    it.live("refuses users that cannot be", () =>
+      Effect.gen(function*() {
+        for (
+          const [first, last] of [[0, 10], [-5, 5], [10, 5], [1.5, 2], [1, 4_294_967_295], [Number.NaN, 1]] as const
+        ) {
+          assert.match(
+            yield* unavailable(SandboxBubblewrap.make({ root, users: { first, last } })),
+            /pass two user ids above 0/
+          )
+        }
+      }))
+  })
 
   it.live("needs what it is told of to be there when built, and when a command runs", () =>
     Effect.gen(function*() {

@@ -325,7 +325,10 @@ n=0; while read -r l; do n=$((n + 1)); done < /proc/net/dev
 [ "$n" = 3 ] || echo "network more interfaces than one"
 n=0; for p in /proc/[0-9]*; do n=$((n + 1)); done
 [ "$n" -lt 6 ] || echo "processes $n of them"
-IFS= read -r l < /proc/1/environ; [ -z "$l" ] || echo "environment that of bubblewrap"
+tr '\\0' '\\n' < /proc/1/environ | while IFS= read -r l; do case $l in
+  ""|PWD=*|OLDPWD=*|SHLVL=*|_=*) ;;
+  *=*) echo "environment \${l%%=*} of the first process";;
+esac; done
 for f in /proc/kmsg /proc/slabinfo /proc/timer_list /proc/vmallocinfo /proc/kpagecount /proc/kcore /etc/shadow; do
   [ -e "$f" ] && [ -r "$f" ] && echo "identity $f can be read"
 done
