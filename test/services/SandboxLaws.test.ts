@@ -132,6 +132,12 @@ const doubles: Readonly<Record<string, Double>> = {
         )
     }))
   },
+  "a command starts in a directory whose name is not UTF-8": {
+    how: "ignores cwd",
+    breaks: sessions((session) => ({
+      exec: (command, options) => session.exec(command, { ...options, cwd: undefined })
+    }))
+  },
   "a path is the same however its bytes are written, and no written byte leads out": {
     how: "takes what is written for the name",
     breaks: sessions((session) => ({

@@ -51,11 +51,12 @@ const probes: Record<Requirement, () => Omit<Requires, "title" | "available">> =
     if (program === "") {
       return { path: "", reason: "bwrap is not on PATH", install: howToInstall("bubblewrap", undefined) }
     }
-    // It can be installed and yet not work: no user namespaces in a container, or forbidden by AppArmor.
+    // It can be installed and yet not work: no user namespaces in a container, or forbidden by AppArmor. For root it has
+    // to work as another user.
     const tried = childProcess.spawnSync(
       program,
       ["--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"],
-      { encoding: "utf8", timeout: 10_000 }
+      { encoding: "utf8", timeout: 10_000, cwd: "/", ...(process.geteuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}) }
     )
     if (tried.status === 0) return { path: program, reason: "", install: "" }
     const said = tried.error?.message ?? tried.stderr.trim().split("\n")[0] ?? ""

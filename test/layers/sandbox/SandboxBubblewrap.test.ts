@@ -344,9 +344,15 @@ describe.skipIf(!bubblewrap.available)(bubblewrap.title("SandboxBubblewrap"), ()
       Effect.gen(function*() {
         const shut = path.join(path.dirname(root), "shut")
         fs.mkdirSync(path.join(shut, "in"), { recursive: true })
+        fs.symlinkSync("/usr/share", path.join(shut, "link"))
         fs.chmodSync(shut, 0o700)
         for (
-          const options of [{ root: path.join(shut, "root") }, { root, binds: [{ source: path.join(shut, "in") }] }]
+          const options of [
+            { root: shut },
+            { root: path.join(shut, "root") },
+            { root, binds: [{ source: path.join(shut, "in") }] },
+            { root, binds: [{ source: path.join(shut, "link") }] }
+          ]
         ) {
           const message = yield* unavailable(SandboxBubblewrap.make(options))
           assert.include(message, `chmod o+x ${shut}`)

@@ -20,7 +20,10 @@ const byPath = localSubject("by-path", SandboxUnconfined.guarantees, (root) =>
     return Sandbox.make(local.make(unconfined.backendOf(root, [], SandboxUnconfined.guarantees, false)))
   }))
 
-describeLaws("SandboxUnconfined by path", SandboxLaws.all, byPath, { notShown: claims })
+// Such systems have no directories of this kind.
+const laws = SandboxLaws.all.filter((law) => law.name !== "a command starts in a directory whose name is not UTF-8")
+
+describeLaws("SandboxUnconfined by path", laws, byPath, { notShown: claims })
 
 describe("SandboxUnconfined by path", () => {
   it.live("left nothing behind after its laws", () =>

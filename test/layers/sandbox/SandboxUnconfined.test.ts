@@ -128,6 +128,24 @@ describe("SandboxUnconfined", () => {
       assert.deepStrictEqual(yield* list(), [])
     }))
 
+  it.live.skipIf(!isLinux)(
+    "copies names that are not UTF-8, and excludes them as listings have them",
+    () =>
+      Effect.gen(function*() {
+        const source = path.join(path.dirname(root), "copied")
+        const made = (...bytes: ReadonlyArray<number>) => Buffer.concat([Buffer.from(`${source}/`), Buffer.from(bytes)])
+        fs.mkdirSync(source)
+        fs.mkdirSync(made(0x64, 0xff))
+        fs.writeFileSync(made(0x64, 0xff, 0x2f, 0xfe), "copied")
+        fs.writeFileSync(made(0x6e, 0xff), "excluded")
+        const { exec, list, readFile } = yield* session({}, { directories: [{ source, exclude: ["n\\xff"] }] })
+        const paths = (yield* list("", { isRecursive: true })).map((entry) => entry.path)
+        assert.deepStrictEqual(paths, ["d\\xff", "d\\xff/\\xfe"])
+        assert.strictEqual(Buffer.from(yield* readFile("d\\xff/\\xfe")).toString(), "copied")
+        assert.strictEqual((yield* exec(`cat "$(printf 'd\\377/\\376')"`)).stdout, "copied")
+      })
+  )
+
   it.live("fails where the workspace was removed by somebody else, and closes all the same", () =>
     Effect.gen(function*() {
       const { exec, list, readFile, remove, state, writeFile } = yield* session({}, { files: { a: "x" } })

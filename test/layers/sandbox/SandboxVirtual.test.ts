@@ -62,6 +62,20 @@ describe("SandboxVirtual", () => {
   it.effect("left nothing behind after its laws", () =>
     Effect.map(virtual.workspaces, (left) => assert.deepStrictEqual(left, [])))
 
+  it.effect("takes names that are not UTF-8 as the real backends do: one file, however its bytes are written", () =>
+    Effect.gen(function*() {
+      const { list, readFile, remove, writeFile } = yield* session({}, {
+        files: { "\\xff": "1", "\\x5cxff": "2", é: "3" }
+      })
+      yield* writeFile("\\xc3\\xa9", "4")
+      yield* writeFile("a\\x41", "5")
+      assert.deepStrictEqual((yield* list()).map((entry) => entry.path), ["\\x5cxff", "\\xff", "a\\x5cx41", "é"])
+      assert.strictEqual(Buffer.from(yield* readFile("é")).toString(), "4")
+      assert.strictEqual(Buffer.from(yield* readFile("a\\x5cx41")).toString(), "5")
+      yield* remove("\\xff")
+      assert.strictEqual(Buffer.from(yield* readFile("\\x5cxff")).toString(), "2")
+    }))
+
   it("is one of the doubles", () => {
     assert.strictEqual(FromRoot.layer, SandboxVirtual.layer)
     assert.strictEqual(FromTesting.layer, SandboxVirtual.layer)

@@ -80,7 +80,7 @@ const checkReach = (
   places: ReadonlyArray<string>
 ): Effect.Effect<void, SandboxErrorReason> =>
   Effect.forEach(users === undefined ? [] : places, (place) => {
-    const barrier = findBarrier(fs.realpathSync(place))
+    const barrier = findBarrier(place)
     return barrier === undefined
       ? Effect.void
       : Effect.fail(unavailable(
@@ -127,7 +127,11 @@ export const setup = Effect.fnUntraced(function*(root: string, users: UserRange 
     const wrong = wrongBind(source, target)
     if (wrong !== undefined) return yield* Effect.fail(unavailable(`The bind of ${source} cannot be made: ${wrong}`))
   }
-  yield* checkReach(users, [path.join(root, "."), program, ...binds.map(({ source }) => source)])
+  yield* checkReach(users, [
+    path.join(root, "workspaces"),
+    // The way by the links in it too.
+    ...[program, ...binds.map(({ source }) => source)].flatMap((place) => [place, fs.realpathSync(place)])
+  ])
   const { cpuSeconds, fileBytes, memoryBytes, openFiles } = options.limits ?? {}
   return {
     program,

@@ -34,7 +34,9 @@ export const openDirectoryAt = (
 ): { readonly path: string; readonly address: string; readonly release: () => void } => {
   const resolved = resolve(root, where, visibleAt, { followLast: true })
   const { entry, names, release } = resolved
-  if (entry?.stat.isDirectory() === true) return { path: names.join("/"), address: entry.at, release }
+  if (entry?.stat.isDirectory() === true) {
+    return { path: names.join("/"), address: toBytes(entry.at).toString("utf8"), release }
+  }
   release()
   throw entry === undefined
     ? new SandboxError.NotFound({ path: where })

@@ -139,8 +139,17 @@ const isId = (text: string): boolean => /^[0-9a-f-]{36}$/.test(text)
 const isSessionName = (name: string): boolean =>
   name.startsWith(removedPrefix) || (name.startsWith(prefix) && isId(name.slice(prefix.length)))
 
+const namesIn = (directory: string): ReadonlyArray<string> => {
+  try {
+    return fs.readdirSync(directory)
+  } catch {
+    // It may have been removed just now, or be one that this user may write but not list.
+    return []
+  }
+}
+
 const sessionsBelow = (root: string): ReadonlyArray<string> =>
-  fs.readdirSync(root).filter(isSessionName).map((name) => path.join(root, name)).filter(isSession)
+  namesIn(root).filter(isSessionName).map((name) => path.join(root, name)).filter(isSession)
 
 const userOf = (directory: string): number | undefined =>
   fs.lstatSync(path.join(directory, workspaceName), { throwIfNoEntry: false })?.uid
@@ -162,15 +171,6 @@ const giveToUser = (root: string, directory: string, { first, last }: UserRange)
       `No user from ${first} to ${last} is free for a new workspace; remove kept workspaces below ${root}, ` +
       "or pass a wider range as users"
   })
-}
-
-const namesIn = (directory: string): ReadonlyArray<string> => {
-  try {
-    return fs.readdirSync(directory)
-  } catch {
-    // Its own process has removed it just now.
-    return []
-  }
 }
 
 /** What is left by processes that are certainly over: a workspace, or what a session had beside one that is kept. */
