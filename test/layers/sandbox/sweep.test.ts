@@ -87,6 +87,9 @@ describe.skipIf(!isLinux).each(["unconfined", "bubblewrap"] as const)(
           assert.strictEqual(Buffer.from(yield* found.session.readFile("file")).toString(), "kept")
           assert.strictEqual((yield* found.session.exec("cat file; echo more >> file")).stdout, "kept")
           assert.deepStrictEqual(yield* sandbox!.resume(killed.left), { _tag: "Gone" })
+          yield* alive.kill
+          yield* make({ root })
+          assert.deepStrictEqual([alive.left, alive.kept].map(isThere), [false, true])
         })
     )
 
