@@ -131,7 +131,7 @@ export interface Options {
   /**
    * Whose commands they are if this process is root. `"workspace"`: each workspace belongs to another user of `users`,
    * and its commands run as that one; the host program still reads and writes all of it. `"host"`: commands run as root
-   * without capabilities; they can read what only root may read and they see, so `identity` is not claimed. If this
+   * without capabilities; they may read what only root may read, so `identity` is not claimed. If this
    * process is not root, commands run as its own user either way.
    *
    * @default "workspace"

@@ -10,6 +10,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
+import { start } from "./left.ts"
 
 type Session = Sandbox.SandboxSession["Service"]
 
@@ -21,7 +22,7 @@ export interface Row {
   /** The claim that stands against it; absent: part of the contract of every sandbox. */
   readonly claim?: keyof Sandbox.Guarantees
   readonly outcome: string | Readonly<Record<Start, string>>
-  readonly run: (session: Session, other: Session) => Effect.Effect<string, SandboxError>
+  readonly run: (session: Session, other: Session, root: string) => Effect.Effect<string, SandboxError>
 }
 
 const notShown = (why: string) => `not shown: ${why}`
@@ -164,6 +165,24 @@ export const rows: ReadonlyArray<Row> = [
       })
   },
   {
+    attempt: "leave a workspace behind by the death of its program: what is there after the next start",
+    outcome: "the kept one",
+    run: (_session, _other, root) =>
+      Effect.gen(function*() {
+        const below = path.join(root, "killed")
+        const { kept, kill, left } = yield* start("bubblewrap", below)
+        yield* kill
+        const before = [left, kept].filter(({ location }) => fs.existsSync(location)).length
+        const sandbox = yield* SandboxBubblewrap.make({ root: below })
+        const after = [left, kept].filter(({ location }) => fs.existsSync(location))
+        yield* Effect.scoped(sandbox.resume(kept, undefined, { isKept: false }))
+        fs.rmdirSync(below)
+        return before === 2 && after.length === 1 && after[0] === kept
+          ? "the kept one"
+          : `${before}, then ${after.length}`
+      })
+  },
+  {
     attempt: "hide a file by a name that is not UTF-8",
     outcome: "\\xff\\xfe hidden 0",
     run: (session) =>
@@ -218,7 +237,7 @@ const main = (root: string, user: "workspace" | "host") =>
     const other = yield* sandbox.create()
     const outcomes: Record<string, string> = {}
     for (const { attempt, run } of rows) {
-      outcomes[attempt] = yield* Effect.catch(run(session, other), ({ message }) => Effect.succeed(message))
+      outcomes[attempt] = yield* Effect.catch(run(session, other, root), ({ message }) => Effect.succeed(message))
     }
     return { guarantees: sandbox.guarantees, outcomes }
   }))

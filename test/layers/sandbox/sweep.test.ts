@@ -4,44 +4,15 @@ import * as SandboxBubblewrap from "agent-layers/layers/sandbox/SandboxBubblewra
 import * as SandboxUnconfined from "agent-layers/layers/sandbox/SandboxUnconfined"
 import type { SandboxState } from "agent-layers/services/Sandbox"
 import { Effect } from "effect"
-import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import { requires } from "../../support/requires.ts"
+import { start } from "./left.ts"
 import { temporary } from "./subject.ts"
 
 const isLinux = process.platform === "linux"
 const bubblewrap = requires("bubblewrap")
-const program = fileURLToPath(new URL("left.host.ts", import.meta.url))
-
-interface Host {
-  readonly left: SandboxState
-  readonly kept: SandboxState
-  /** Kills the process and waits for its end. */
-  readonly kill: Effect.Effect<void>
-}
-
-/** A process with two workspaces, killed at the latest when the test ends. */
-const start = (backend: string, root: string): Effect.Effect<Host, never, never> =>
-  Effect.callback((resume) => {
-    const child = spawn(
-      process.execPath,
-      ["--conditions=agent-layers:source", "--no-warnings", program, backend, root],
-      { stdio: ["ignore", "pipe", "inherit"] }
-    )
-    child.stdout.once("data", (chunk: Buffer) => {
-      const [left, kept] = JSON.parse(chunk.toString()) as [SandboxState, SandboxState]
-      const kill = Effect.callback<void>((done) => {
-        if (child.exitCode !== null || child.signalCode !== null) return done(Effect.void)
-        child.once("close", () => done(Effect.void))
-        child.kill("SIGKILL")
-      })
-      resume(Effect.succeed({ left, kept, kill }))
-    })
-    child.once("exit", (code) => resume(Effect.die(new Error(`The process ended with ${code}`))))
-  })
 
 const startScoped = (backend: string, root: string) => Effect.acquireRelease(start(backend, root), ({ kill }) => kill)
 
