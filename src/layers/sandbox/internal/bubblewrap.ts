@@ -292,8 +292,12 @@ export const backendOf = (root: string, setup: Setup, guarantees: Guarantees): B
   }
 }
 
+/** Named by bubblewrap if the kernel refuses the filter. */
+const filterCall = "PR_SET_SECCOMP"
+
 const help = (said: string): string => {
   if (/unknown option/i.test(said)) return `bubblewrap 0.8.0 or newer is needed. ${said}`
+  if (said.includes(filterCall)) return `The kernel takes no system-call filter. ${said}`
   if (/Can't find source path/i.test(said)) {
     return `Commands run as a user that cannot reach what they need. Allow it (chmod o+x on the directories above). ${said}`
   }
@@ -306,8 +310,8 @@ const help = (said: string): string => {
   return `bubblewrap does not work here. ${said}`
 }
 
-/** Whether the kernel refused the filter, in bubblewrap's words. */
-export const hasRefusedFilter = (reason: SandboxErrorReason): boolean => reason.message.includes("PR_SET_SECCOMP")
+/** Whether the kernel refused the filter. */
+export const hasRefusedFilter = (reason: SandboxErrorReason): boolean => reason.message.includes(filterCall)
 
 /**
  * Prints a line for each thing that a command must not have, with the claim that it breaks. The script looks at
