@@ -117,6 +117,20 @@ it(\`run \${Math.min(run, 2)}\`, () => {})`
     assert.match(output, /^NOT STEADY; /m)
   })
 
+  it("is not deceived: no test asks to be repeated until it passes", () => {
+    const sources = ["test", "examples", ".ci"].flatMap((folder) =>
+      fs.readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((file) =>
+        path.join(folder, file)
+      )
+    ).filter((file) => /\.test\.ts$|vitest\.config\.js$/.test(file) && !file.includes("node_modules"))
+    assert.isAbove(sources.length, 100)
+    const repeated = sources.filter((file) =>
+      // A number is an option of vitest; the policies of this package are objects.
+      /\bretry: *\d|\bflaky[T]est\b/.test(fs.readFileSync(path.join(root, file), "utf8"))
+    )
+    assert.deepStrictEqual(repeated, [])
+  })
+
   it("does not end with 0 where each run fails alike", async () => {
     const { output, status } = await steady("broken", `throw new Error("not loaded")`)
     assert.strictEqual(status, 1)

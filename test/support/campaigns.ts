@@ -126,7 +126,7 @@ const all = {
     few: 30,
     many: 300,
     campaign: 10_000,
-    minutes: 2
+    minutes: 1
   },
   "redis-kills": {
     file: "test/layers/session/SessionRedis.test.ts",
@@ -143,7 +143,7 @@ const all = {
     says: "processes that write at once to PostgreSQL, a round is a commit of each: none is lost",
     many: 200,
     campaign: 5_000,
-    minutes: 2
+    minutes: 1
   },
   "postgres-kills": {
     file: "test/layers/session/SessionPostgres.faults.full.test.ts",
@@ -159,7 +159,7 @@ const all = {
     says: "processes that write at once to one file, a round is a commit of each: none is lost",
     many: 150,
     campaign: 20_000,
-    minutes: 3
+    minutes: 1
   },
   "sqlite-kills": {
     file: "test/layers/session/SessionSqlite.processes.full.test.ts",
