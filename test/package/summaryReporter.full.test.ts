@@ -104,6 +104,12 @@ describe("the summary of npm test", () => {
     })
   })
 
+  it("a test that -t asks for by its suite is a skipped test where it cannot run", () => {
+    const { lines, status } = vitest(["skipped", "-t", "^a store .*> b$"], { AGENT_LAYERS_NO_SKIP: "1" })
+    assert.strictEqual(status, 1)
+    assert.strictEqual(lines.at(-1), "0 passed, 0 failed, 1 skipped")
+  })
+
   it("a filter that no file matches fails the run", () => {
     const { lines, status } = vitest(["nosuchfile"])
     assert.strictEqual(status, 1)
