@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import * as fs from "node:fs"
+import * as http from "node:http"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import OpenAI from "openai"
@@ -164,6 +165,69 @@ describe("agent-layers serve", { timeout: 60_000 }, () => {
       { AGENT_LAYERS_SERVE_KEYS: `ada=${keys.ada},bob=${keys.bob},${keys.own}` }
     )
   })
+
+  it("keeps an unnamed key beside named ones in conversations of its own", () => {
+    const keys = { ada: "key-of-ada-0123456789", own: "key-of-nobody-0123456789" }
+    return serving([], async ({ url }) => {
+      const ask = async (key: string, conversationId: string) => {
+        const headers = { authorization: `Bearer ${key}`, prefer: "wait=10" }
+        const { status } = await post(`${url}/runs`, { agent: "writer", input: "Hi.", conversationId }, headers)
+        const listed = await (await fetch(`${url}/conversations`, { headers })).json() as any
+        return [status, ...listed.conversations.map(({ id }: any) => id)]
+      }
+      const status = async (key: string, id: string) =>
+        (await fetch(`${url}/conversations/${encodeURIComponent(id)}`, { headers: { authorization: `Bearer ${key}` } }))
+          .status
+      assert.deepStrictEqual(await ask(keys.ada, "hers"), [200, "hers"])
+      assert.deepStrictEqual(await ask(keys.own, "its own"), [200, "its own"])
+      assert.strictEqual(await status(keys.own, "ada/hers"), 404)
+      assert.strictEqual(await status(keys.ada, "_/its own"), 404)
+      assert.strictEqual(await status(keys.own, "its own"), 200)
+    }, { AGENT_LAYERS_SERVE_KEYS: `ada=${keys.ada},${keys.own}` })
+  })
+
+  it("answers pages of --cors, refuses other pages and hosts, and says so of what is no origin", () =>
+    serving(["--cors", "https://app.example.com", "--allow-host", "agents.example.com"], async ({ folder, url }) => {
+      const status = (headers: Record<string, string>, path = "/v1/models") =>
+        new Promise<number>((resolve, reject) =>
+          http.get(`${url}${path}`, { headers }, (response) => {
+            response.resume()
+            resolve(response.statusCode!)
+          }).on("error", reject)
+        )
+      for (const path of ["/v1/models", "/conversations", "/health"]) {
+        assert.strictEqual(await status({}, path), 200, path)
+        assert.strictEqual(await status({ host: "evil.example" }, path), 403, path)
+        assert.strictEqual(await status({ origin: "https://evil.example" }, path), 403, path)
+        assert.strictEqual(await status({ "sec-fetch-site": "cross-site" }, path), 403, path)
+        assert.strictEqual(await status({ host: "Agents.Example.com:80" }, path), 200, path)
+        assert.strictEqual(await status({ origin: "https://app.example.com" }, path), 200, path)
+      }
+      const unknown = await fetch(`${url}/v1/embeddings`, { method: "POST", body: "{}" })
+      assert.deepStrictEqual([unknown.status, (await unknown.json() as any).error.code], [404, "not_found"])
+      for (const args of [["--cors", "*"], ["--cors", "app.example.com"], ["--allow-host", "https://a.b/c"]]) {
+        const { code, stderr } = await run(["serve", ...args], { cwd: folder })
+        assert.strictEqual(code, 2, stderr)
+        assert.include(stderr, `"${args[1]}" is not a`)
+      }
+    }))
+
+  it("logs why a run failed: reason, run and agent, and nothing of the conversation", () =>
+    serving([], async ({ ended, kill, url }) => {
+      const words = "call crash {\"words\":\"canary-9b2e\"}"
+      const failed = await post(`${url}/v1/chat/completions`, chat(words))
+      assert.deepStrictEqual([failed.status, (await failed.json() as any).error.code], [400, "failed_after_tools"])
+      const created = await post(`${url}/runs`, { agent: "clerk", input: words }, { prefer: "wait=10" })
+      assert.strictEqual(created.status, 400)
+      kill("SIGTERM")
+      const { stderr } = await ended
+      assert.lengthOf(
+        stderr.match(/error: Run run_\S+ of agent clerk failed: RunError ToolDefect, tool crash: Error at /g) ?? [],
+        2,
+        stderr
+      )
+      assert.notInclude(stderr, "canary")
+    }))
 
   it("refuses what is beyond its limits", () =>
     serving(["--max-runs", "1", "--max-body", "500"], async ({ url }) => {

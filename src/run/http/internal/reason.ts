@@ -11,11 +11,12 @@ import { type Problem, Refusal } from "./problem.ts"
 
 const nameOf = (u: unknown): string | undefined => typeof u === "string" && /^[\w$./@-]{1,100}$/.test(u) ? u : undefined
 
-/** The first frame of a stack, which begins after the message. */
-const frameOf = ({ message, stack = "" }: Error): string => {
+/** Where the first frame of a stack is, which begins after the message. */
+const placeOf = ({ message, stack = "" }: Error): string => {
   const start = stack.indexOf(message)
-  const frame = start < 0 ? undefined : /^[^\n]*\n\s+at ([^\n]{1,300})/.exec(stack.slice(start + message.length))?.[1]
-  return frame === undefined ? "" : ` at ${frame}`
+  const frame = start < 0 ? undefined : /^[^\n]*\n\s+at ([^\n]+)/.exec(stack.slice(start + message.length))?.[1]
+  const place = /(?:^|\()((?:file:\/\/|node:|\/|[A-Za-z]:\\)[^()]{1,300}:\d+:\d+)\)?$/.exec(frame ?? "")?.[1]
+  return place === undefined ? "" : ` at ${place}`
 }
 
 const partsOf = (fields: Readonly<Record<string, unknown>>): string =>
@@ -53,7 +54,7 @@ export const reasonOf = (error: unknown): string => {
   }
   const tag = Predicate.hasProperty(error, "_tag") ? nameOf(error._tag) : undefined
   return error instanceof Error
-    ? `${tag ?? nameOf(error.name) ?? "Error"}${frameOf(error)}`
+    ? `${tag ?? nameOf(error.name) ?? "Error"}${placeOf(error)}`
     : tag ?? `a failure that is not an Error, of type ${typeof error}`
 }
 
