@@ -196,6 +196,7 @@ const withoutParted = (
   const kept: Array<Item> = []
   let isSame = true
   let now: Thought | undefined
+  let compared: { readonly known: Thought | undefined; readonly isKept: boolean } | undefined
   let present: Thought | undefined
   for (let index = 0; index < items.length; index++) {
     const item = items[index]!
@@ -203,8 +204,13 @@ const withoutParted = (
     const known = id === undefined ? undefined : thoughts.get(id)
     if (!isFromModel(item)) present = undefined
     if (isReasoning(item)) {
-      if (now === undefined || index >= now.end) now = thoughtAt(items, index)
-      if (isKept(known, now)) {
+      if (now === undefined || index >= now.end) {
+        now = thoughtAt(items, index)
+        compared = undefined
+      }
+      // Once for items of one thought, of which there may be many.
+      if (compared === undefined || compared.known !== known) compared = { known, isKept: isKept(known, now) }
+      if (compared.isKept) {
         present = known ?? present
         kept.push(item)
       } else isSame = false

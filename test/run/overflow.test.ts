@@ -5,6 +5,7 @@ import {
   InputFilter,
   Item,
   ModelError,
+  type ModelProvider,
   ModelScripted,
   type RunConfig,
   RunJournal,
@@ -225,6 +226,62 @@ for (const way of ways) {
         assert.strictEqual(error.reason._tag, "ContextLengthExceeded")
         assert.strictEqual((yield* asked).length, 2)
       }).pipe(Effect.provide(world([ModelScripted.calls([{ name: "transfer_to_second" }]), tooLong])))
+    })
+
+    it.effect("an agent that is called like a tool has no conversation to compact, and that of its caller stays", () => {
+      const inner = Agent.make({ name: "inner" })
+      const outer = Agent.make({
+        name: "outer",
+        agentTools: [Agent.asTool(inner, { name: "ask", description: "asks" })]
+      })
+      return Effect.gen(function*() {
+        const result = yield* runAs(way, outer, "next", { conversationId: "c" })
+        assert.strictEqual(result.finalOutput, "done")
+        const requests = yield* asked
+        assert.deepStrictEqual(requests.slice(0, 2), [[...names(past), "next"], ["hi"]])
+        assert.deepStrictEqual(requests[2]!.slice(0, past.length), names(past))
+        const { version } = yield* stored
+        assert.strictEqual(version, 6)
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([{ name: "ask", arguments: { input: "hi" } }]),
+        tooLong,
+        ModelScripted.text("done")
+      ])))
+    })
+
+    it.effect("a run inside of a tool compacts its own conversation, and its caller still may", () => {
+      const ask = Toolkit.make(Tool.make("ask", { success: Schema.String }))
+      const outer = Agent.make({ name: "outer", toolkit: ask })
+      return Effect.gen(function*() {
+        const session = yield* Session.Session
+        const model = yield* Effect.context<ModelProvider.ModelProvider>()
+        const run = Effect.provideContext(
+          Runner.run(Agent.make({ name: "inner" }), "hi", { conversationId: "i" }),
+          model
+        )
+        const answering = ask.toLayer({
+          ask: () =>
+            run.pipe(
+              Effect.provideService(Session.Session, session),
+              Effect.map(({ finalOutput }) => finalOutput),
+              Effect.orDie
+            )
+        })
+        yield* session.saveItems("i", past.slice(0, 8))
+        yield* session.saveItems("i", past.slice(8))
+        const result = yield* Effect.provide(runAs(way, outer, "next", { conversationId: "c" }), answering)
+        assert.strictEqual(result.finalOutput, "done")
+        const requests = yield* asked
+        assert.deepStrictEqual(requests.slice(1, 3), [[...names(past), "hi"], ["summary of 8", ...kept, "hi"]])
+        assert.strictEqual(requests[3]!.length, past.length + 3)
+        assert.strictEqual(requests[4]![0], "summary of 9")
+      }).pipe(Effect.provide(world([
+        ModelScripted.calls([{ name: "ask" }]),
+        tooLong,
+        ModelScripted.text("inner done"),
+        tooLong,
+        ModelScripted.text("done")
+      ])))
     })
 
     const useless: ReadonlyArray<readonly [string, SessionCompacted.Options["compact"]]> = [

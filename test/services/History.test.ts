@@ -166,6 +166,15 @@ describe("History", () => {
     assert.deepStrictEqual(History.repair(from.slice(0, 4)), [user("hi"), assistant("one moment")])
   })
 
+  it("repair compares a long row of reasoning once", () => {
+    const row = Array.from({ length: 20_000 }, (_, index) => reasoning(`r${index}`))
+    const from = [user("hi"), ...row, assistant("hello", { id: "m" })]
+    assert.deepStrictEqual(History.repair(from.filter((item) => item !== row[5]), [], from), [
+      user("hi"),
+      assistant("hello")
+    ])
+  })
+
   it("repair takes the id of a message that was moved before its reasoning", () => {
     const [asked, thought, message] = [user("hi"), reasoning("r"), assistant("hello", { id: "m" })]
     assert.deepStrictEqual(History.repair([message, asked, thought], [], [asked, thought, message]), [
