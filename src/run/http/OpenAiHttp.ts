@@ -15,6 +15,9 @@
  * that is answered with its status, what fails later is the event `response.failed`, or an error in place of a chunk.
  * `x-should-retry` says that only what has not begun may be asked again by itself.
  *
+ * Once a tool has run, each failure is 400 `failed_after_tools`, and `reason` has the code of the failure: clients that
+ * retry by themselves do not repeat a 400. A stream that has begun reports the same code in its last event.
+ *
  * **What a client sees**
  *
  * The messages of the agents, in the order in which they are said; no reasoning, and no tool calls unless

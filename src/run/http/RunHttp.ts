@@ -18,6 +18,15 @@
  * `application/problem+json` with a `code`; they never hold a cause. Everybody who reaches the routes may use them: put
  * authentication in `tenants`, or in a middleware of the server.
  *
+ * **Retries**
+ *
+ * Many clients send a request again after 408, 409, 429 and 5xx. Once a tool has run, a `POST` answers each failure of
+ * the run with 400 `failed-after-tools`; `reason` has the code of the failure.
+ *
+ * **Browsers**
+ *
+ * A server on a loopback address refuses foreign hosts and pages of other origins with 403 (`hosts`, `origins`).
+ *
  * **Approvals**
  *
  * A run whose agent asks for approvals becomes `waiting`: after `ApprovalRequested` comes the event
