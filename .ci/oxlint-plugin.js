@@ -132,11 +132,95 @@ const namespaceImports = {
   }
 }
 
+/** The names in `it.effect.each(rows)`: it, effect, each. */
+const namesOf = (node) => {
+  switch (node?.type) {
+    case "Identifier":
+      return [node.name]
+    case "MemberExpression":
+      return [...namesOf(node.object), ...(node.property.type === "Identifier" ? [node.property.name] : [])]
+    case "CallExpression":
+      return namesOf(node.callee)
+    default:
+      return []
+  }
+}
+
+const isFunction = (node) => node?.type === "ArrowFunctionExpression" || node?.type === "FunctionExpression"
+
+/** Whether the node is `new Promise((resolve) => setTimeout(resolve, …))`. */
+const isPromisedTimer = ({ arguments: [executor], callee }) => {
+  if (callee.type !== "Identifier" || callee.name !== "Promise" || !isFunction(executor)) return false
+  const { body, params: [resolve] } = executor
+  const only = body.type !== "BlockStatement" ? body : body.body.length === 1 ? body.body[0].expression : undefined
+  if (only?.type !== "CallExpression" || namesOf(only.callee).at(-1) !== "setTimeout") return false
+  const [called] = only.arguments
+  const calls = isFunction(called) ? called.body : called
+  return resolve?.type === "Identifier" && namesOf(calls)[0] === resolve.name
+}
+
+/** Whether the function is the body of an effect, and so a part of the function around it. */
+const isPartOf = ({ parent }) =>
+  parent?.type === "CallExpression" &&
+  /^Effect\.(gen|promise|suspend|tryPromise)$/.test(namesOf(parent.callee).join("."))
+
+const bareSleepMessage =
+  "a bare sleep makes a test a matter of luck: wait for a condition by `until` of test/support/" +
+  "until.ts, use TestClock or a gate, or say by `stays` or `allowTimeFor` what the time is for"
+
+/**
+ * Tests do not sleep before they assert. A timer as a promise is a sleep wherever it stands; `Effect.sleep` is one where
+ * an assertion follows in the same function (the body of an effect is a part of the one around it), except in `it.effect`, whose clock is the test's own.
+ */
+const bareSleep = {
+  create(context) {
+    if (!relativeName(context).startsWith("test/")) return {}
+    const report = (node) => context.report({ node, message: bareSleepMessage })
+    // One list of sleeps for each function that the visitor is in, and for the module.
+    const frames = [[]]
+    let ownClocks = 0
+    const enter = () => frames.push([])
+    const leave = (node) => {
+      const sleeps = frames.pop()
+      if (isPartOf(node) && frames.length > 1) frames.at(-1).push(...sleeps)
+    }
+    const hasOwnClock = (node) => {
+      const [root, second] = namesOf(node.callee)
+      return root === "it" && second === "effect"
+    }
+    return {
+      ...onImports((node, specifier) => {
+        if (/^(node:)?timers\/promises$/.test(specifier)) report(node)
+      }),
+      FunctionDeclaration: enter,
+      "FunctionDeclaration:exit": leave,
+      FunctionExpression: enter,
+      "FunctionExpression:exit": leave,
+      ArrowFunctionExpression: enter,
+      "ArrowFunctionExpression:exit": leave,
+      NewExpression(node) {
+        if (isPromisedTimer(node)) report(node)
+      },
+      CallExpression(node) {
+        if (hasOwnClock(node)) ownClocks++
+        const names = namesOf(node.callee)
+        if (names.join(".") === "Effect.sleep" && ownClocks === 0) frames.at(-1).push(node)
+        if (names[0] !== "assert" && names[0] !== "expect") return
+        for (const sleeps of frames) for (const sleep of sleeps.splice(0)) report(sleep)
+      },
+      "CallExpression:exit"(node) {
+        if (hasOwnClock(node)) ownClocks--
+      }
+    }
+  }
+}
+
 export default {
   meta: { name: "house" },
   rules: {
     direction,
     "one-client": oneClient,
-    "namespace-imports": namespaceImports
+    "namespace-imports": namespaceImports,
+    "bare-sleep": bareSleep
   }
 }

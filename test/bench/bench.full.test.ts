@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } fro
 import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { untilSo } from "../support/until.ts"
 import { toJson, toTable } from "./report.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -214,9 +215,7 @@ describe("npm run bench", () => {
     const { child, ended, said } = start(["--subjects", "floor", "--only", "turn", "--no-install"])
     await said(/repetition 1 of 7/)
     const children = (): string => readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim()
-    while (children() === "") {
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
+    await untilSo(children, (pids) => pids !== "")
     const measured = Number(children().split(" ")[0])
     child.kill("SIGINT")
     const { code, stdout } = await ended
@@ -229,11 +228,7 @@ describe("npm run bench", () => {
         return false
       }
     }
-    const deadline = performance.now() + 5_000
-    while (isAlive() && performance.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
-    assert.isFalse(isAlive())
+    await untilSo(isAlive, (isThere) => !isThere)
   }, 30_000)
 })
 

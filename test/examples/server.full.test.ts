@@ -1,6 +1,7 @@
 /** The server example as an operator meets it: clients that go away, SIGTERM, many requests on one set of Layers. */
 import { assert, describe, it } from "@effect/vitest"
 import type { ChildProcess } from "node:child_process"
+import { untilSo } from "../support/until.ts"
 import { type Ended, ended, spawnExample } from "./run.ts"
 
 interface Server {
@@ -47,14 +48,8 @@ interface Stats {
   readonly aborted: number
 }
 
-const until = async (url: string, condition: (stats: Stats) => boolean): Promise<void> => {
-  for (let tries = 0; tries < 800; tries++) {
-    const stats = await (await fetch(`${url}/stats`)).json() as Stats
-    if (condition(stats)) return
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  assert.fail("the server did not come to that state within 20 seconds")
-}
+const until = (url: string, condition: (stats: Stats) => boolean): Promise<Stats> =>
+  untilSo(async () => await (await fetch(`${url}/stats`)).json() as Stats, condition)
 
 const eventsOf = (text: string) =>
   text.trim().split("\n\n").map((block) => {
@@ -124,8 +119,7 @@ describe("the server example", { timeout: 60_000 }, () => {
       const stream = post(`${url}/runs/stream`, { question: "?" }).then((response) => response.text())
       await until(url, ({ requests }) => requests === 2)
       child.kill("SIGTERM")
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      await fetch(`${url}/stats`).then(() => assert.fail("it took a new request"), () => undefined)
+      await untilSo(() => fetch(`${url}/stats`).then(() => "taken", () => "refused"), (how) => how === "refused")
       const answered = await run
       assert.strictEqual(answered.status, 200)
       assert.strictEqual((await answered.json() as { answer: string }).answer, "One word at a time.")

@@ -225,7 +225,7 @@ describe("Custom model provider, custom model", () => {
       yield* peer.enqueue(OpenAiPeer.text("x", { hangBeforeHeaders: true }))
       const slow = ModelOpenAIChat.layer({ apiKey: Redacted.make(peer.apiKey), baseURL: peer.url, model: "gpt-5-mini" })
       const error = yield* Effect.flip(Runner.run(Guide, "Hello?")).pipe(
-        Effect.provide(Layer.provide(ModelTimeouts.layer({ total: "300 millis" }), slow))
+        Effect.provide(Layer.provide(ModelTimeouts.layer({ total: "2 seconds" }), slow))
       )
       assert.deepNestedInclude(error, { "reason._tag": "Timeout" })
       yield* peer.awaitAborted(1)

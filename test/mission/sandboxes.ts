@@ -29,7 +29,7 @@ const works = Effect.gen(function*() {
     }, { isKept: true })
     const { exitCode, stdout } = yield* session.exec("cat a.txt more/b.txt; echo $WHO; exit 3")
     assert.deepStrictEqual([exitCode, stdout], [3, "from a file\nfrom a folder\nAda\n"])
-    const late = yield* session.exec("echo begun; sleep 60", { timeout: "300 millis" })
+    const late = yield* session.exec("echo begun; sleep 60", { timeout: "3 seconds" })
     assert.deepStrictEqual([late.isTimedOut, late.stdout], [true, "begun\n"])
     yield* session.writeFile("notes/c.txt", "kept")
     return yield* Schema.encodeEffect(Schema.fromJsonString(Sandbox.SandboxState))(session.state)

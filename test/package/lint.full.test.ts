@@ -35,7 +35,7 @@ const expected = (tool: string) => {
 }
 
 describe("oxlint", () => {
-  it("refuses imports against the direction, second clients, barrels, and cycles of values and of types", () => {
+  it("refuses imports against the direction, second clients, barrels, bare sleeps, and cycles of values and of types", () => {
     const { stdout } = childProcess.spawnSync(
       bin("oxlint"),
       ["-c", path.join(root, ".ci", "oxlint.json"), "-f", "json", "src", "examples", "test"],
@@ -55,6 +55,7 @@ describe("oxlint", () => {
       "house(direction)",
       "house(one-client)",
       "house(namespace-imports)",
+      "house(bare-sleep)",
       "import(no-cycle)"
     ])
   })

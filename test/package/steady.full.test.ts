@@ -5,6 +5,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { untilSo } from "../support/until.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -71,13 +72,7 @@ const isAlive = (pid: number) => {
 }
 
 /** The loops end within moments, but not at the same instant as the process that started them. */
-const untilGone = async (pids: ReadonlyArray<number>) => {
-  const deadline = Date.now() + 30_000
-  while (pids.some(isAlive)) {
-    if (Date.now() > deadline) assert.fail(`busy loops are left: ${pids.filter(isAlive).join(", ")}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
+const untilGone = (pids: ReadonlyArray<number>) => untilSo(() => pids.filter(isAlive), ({ length }) => length === 0)
 
 const steady = async (name: string, text: string) => {
   const { ended, loops } = start(makeProject(name, text))

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { untilSo } from "../support/until.ts"
 import type { Boundary } from "./fixtures/claimed.ts"
 import { askIn, boundaries, goOnIn, handled, loaded, resumeIn } from "./fixtures/claimed.ts"
 
@@ -112,7 +113,7 @@ describe("a run that commits while the handlers of a resumed one are at work", (
       await resumed.ready
       writeFileSync(join(folder, "slow"), "")
       resumed.child.stdin.end("go\n")
-      while (handled(folder).length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      await untilSo(() => handled(folder).length, (count) => count > 0)
       assert.strictEqual(await goOnIn(folder), "went on")
       assert.deepStrictEqual(await resumed.ended, { status: 0, out: "VersionConflict" })
       for (const onMoved of ["fail", "append"] as const) {

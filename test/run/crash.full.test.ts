@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { rounds, timeLimit } from "../support/rounds.ts"
+import { allowTimeFor } from "../support/until.ts"
 
 const program = fileURLToPath(new URL("./fixtures/crashing.ts", import.meta.url))
 
@@ -97,7 +98,7 @@ describe("kill -9 during a run", () => {
           }
         })
         await new Promise((resolve) => child.stdout!.once("data", resolve))
-        await new Promise((resolve) => setTimeout(resolve, 5 + round * 7 % 60))
+        await Effect.runPromise(allowTimeFor("some turns", 5 + round * 7 % 60))
         child.kill("SIGKILL")
         await new Promise((resolve) => child.on("close", resolve))
         assert.isAtLeast(reported.size, known)

@@ -8,7 +8,6 @@ import * as Tracer from "agent-layers/services/Tracer"
 import * as Usage from "agent-layers/services/Usage"
 import {
   Cause,
-  Clock,
   Context,
   Deferred,
   Effect,
@@ -511,8 +510,10 @@ describe("Tracer with @effect/opentelemetry", () => {
   it.live("ends spans of an interrupted run", () =>
     Effect.gen(function*() {
       const { spans } = yield* withSdk(Effect.gen(function*() {
-        const fiber = yield* Effect.forkChild(agent(tool("t", Effect.never)), { startImmediately: true })
-        yield* Effect.andThen(Clock.currentTimeMillis, Effect.sleep("5 millis"))
+        const begun = yield* Deferred.make<void>()
+        const work = Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+        const fiber = yield* Effect.forkChild(agent(tool("t", work)))
+        yield* Deferred.await(begun)
         yield* Fiber.interrupt(fiber)
       }))
       assert.deepStrictEqual(spans.map(({ name }) => name), ["execute_tool t", "invoke_agent analyst"])

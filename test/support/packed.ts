@@ -115,6 +115,7 @@ export const packed = async (): Promise<string> => {
     } catch {
       // Somebody builds it, or was killed while doing so.
       if (fs.existsSync(lock) && Date.now() - fs.statSync(lock).mtimeMs > 180_000) fs.rmdirSync(lock)
+      // oxlint-disable-next-line house/bare-sleep -- waits for the lock of another process, in a loop
       await new Promise((resolve) => setTimeout(resolve, 200))
       continue
     }

@@ -12,6 +12,7 @@ const pauseMillis = 10
 
 type Look<A, E, R> = Effect.Effect<A, E, R> | (() => A | PromiseLike<A>)
 
+// oxlint-disable-next-line house/bare-sleep -- the one place that sleeps, in loops around a condition
 const sleep = (millis: number) => Effect.promise(() => new Promise((resolve) => setTimeout(resolve, millis)))
 
 const toEffect = <A, E, R>(look: Look<A, E, R>): Effect.Effect<A, E, R> =>

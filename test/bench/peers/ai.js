@@ -181,6 +181,7 @@ export const subject = {
         inputSchema: z.object({ key: z.string() }),
         execute: async ({ key }) => {
           onTool()
+          // oxlint-disable-next-line house/bare-sleep -- the measured tool takes this time
           await new Promise((resolve) => setTimeout(resolve, toolSleepMillis))
           return lookup(key)
         }

@@ -175,6 +175,7 @@ export const subject = {
         parameters: z.object({ key: z.string() }),
         execute: async ({ key }) => {
           onTool()
+          // oxlint-disable-next-line house/bare-sleep -- the measured tool takes this time
           await new Promise((resolve) => setTimeout(resolve, toolSleepMillis))
           return lookup(key)
         }

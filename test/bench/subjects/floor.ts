@@ -89,6 +89,7 @@ export const subject: Subject = {
           if (item.type === "function_call") {
             onTool()
             const input = JSON.parse(item.arguments) as { readonly key: string }
+            // oxlint-disable-next-line house/bare-sleep -- the measured tool takes this time
             await new Promise((resolve) => setTimeout(resolve, toolSleepMillis))
             history.push({ type: "function_call_output", callId: item.callId, output: lookup(input.key) })
           } else {

@@ -5,6 +5,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { requires } from "../../support/requires.ts"
+import { untilSo } from "../../support/until.ts"
 import { answerOf, errorOf, folders, project, run, start } from "./analyst.ts"
 
 const { make, remove } = folders()
@@ -162,11 +163,12 @@ describe("Ctrl-C", () => {
     const sleep = `sleep 61.${process.pid}`
     const running = start({ cwd }, "--dir", dir, "--unconfined", `run (${sleep} & ${sleep})`)
     await running.shows("→ shell")
-    while (processesWith(sleep).length < 2) await new Promise((resolve) => setTimeout(resolve, 20))
+    await untilSo(() => processesWith(sleep).length, (count) => count >= 2)
     const began = performance.now()
     running.child.kill("SIGINT")
     const { code, stderr } = await running.ended
-    assert.isBelow(performance.now() - began, 5_000)
+    // The command that was running takes a minute.
+    assert.isBelow(performance.now() - began, 30_000)
     assert.strictEqual(code, 130)
     assert.match(stderr, /^\ninterrupted; the conversation keeps what had run\n$/)
     assert.deepStrictEqual(processesWith(sleep), [])

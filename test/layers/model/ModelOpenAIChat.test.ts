@@ -658,7 +658,7 @@ describe("ModelOpenAIChat", () => {
 
     it.live("Timeout where nothing comes, or nothing more", () =>
       Effect.gen(function*() {
-        const { model, peer } = yield* setup({ timeout: "100 millis" })
+        const { model, peer } = yield* setup({ timeout: "1 second" })
         yield* peer.enqueue(
           OpenAiPeer.text("x", { hangBeforeHeaders: true }),
           OpenAiPeer.text("x", { hangBeforeHeaders: true }),

@@ -13,6 +13,7 @@ import { vi } from "vitest"
 import { describeLaws } from "../../support/laws.ts"
 import * as LawSubject from "../../support/openai/lawSubject.ts"
 import * as OpenAiPeer from "../../support/openai/OpenAiPeer.ts"
+import { allowTimeFor, until } from "../../support/until.ts"
 
 type Options = Partial<ModelOpenAIResponses.ModelOpenAIResponsesOptions>
 
@@ -60,8 +61,6 @@ const streamFailure = Effect.fnUntraced(function*(model: Model, request: ModelRe
     })))
   return { events, error: failure(exit) }
 })
-
-const settle = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
 
 describeLaws(
   "ModelOpenAIResponses",
@@ -732,7 +731,7 @@ describe("ModelOpenAIResponses", () => {
 
     it.live("Timeout for an answer, a first event and a next event that do not come", () =>
       Effect.gen(function*() {
-        const { model, peer } = yield* setup({ timeout: "60 millis" })
+        const { model, peer } = yield* setup({ timeout: "1 second" })
         yield* peer.enqueue(
           OpenAiPeer.text("x", { hangBeforeHeaders: true }),
           OpenAiPeer.text("x", { hangBeforeHeaders: true }),
@@ -924,8 +923,8 @@ describe("ModelOpenAIResponses", () => {
         for (const [n, effect] of [model.respond(hello), Stream.runDrain(model.stream(hello))].entries()) {
           const fiber = yield* Effect.forkChild(effect)
           yield* peer.awaitRequests(n + 1)
-          yield* settle
-          assert.strictEqual(peer.request(n).status, 200)
+          yield* until(() => peer.request(n).status, (status) => status === 200)
+          yield* allowTimeFor("the first events to arrive", 20)
           yield* Fiber.interrupt(fiber)
           yield* peer.awaitAborted(n + 1)
         }

@@ -61,7 +61,7 @@ describe("OpenAICompaction", () => {
   it.live("fails as a model does, once, and tells no key", () =>
     Effect.gen(function*() {
       const peer = yield* OpenAiPeer.make
-      const compact = yield* make(peer, { timeout: "300 millis" })
+      const compact = yield* make(peer, { timeout: "2 seconds" })
       const broken = yield* reasonOf(compact(items.slice(0, 2)))
       assert.strictEqual(broken._tag, "InvalidRequest")
       const sides: ReadonlyArray<readonly [OpenAiPeer.Side, string]> = [

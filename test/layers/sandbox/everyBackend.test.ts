@@ -72,7 +72,7 @@ const first = Effect.scoped(Effect.gen(function*() {
     isTimedOut: false
   })
   assert.strictEqual(yield* text(session, "said.txt"), "Good morning, from a folder")
-  const stopped = yield* session.exec(slow, { timeout: "500 millis" })
+  const stopped = yield* session.exec(slow, { timeout: "3 seconds" })
   assert.deepInclude(stopped, { exitCode: 124, stdout: "begun\n", isTimedOut: true })
   yield* session.writeFile("lib/b.txt", "written")
   return yield* Schema.encodeEffect(StateJson)(session.state)

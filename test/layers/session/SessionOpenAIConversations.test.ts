@@ -283,7 +283,7 @@ describe("SessionOpenAIConversations where something fails", () => {
   it.live("says that the outcome is unknown where the answer was lost, and does not repeat by itself", () =>
     Effect.gen(function*() {
       const peer = yield* OpenAiPeer.make
-      const session = yield* open(peer, { timeout: "300 millis" })
+      const session = yield* open(peer, { timeout: "2 seconds" })
       yield* session.saveItems("a", [user("1")])
       for (const side of [{ cutBeforeHeaders: true }, { hangBeforeHeaders: true }, fails(500)]) {
         yield* peer.intercept((request) => isAdding(request) ? side : undefined)

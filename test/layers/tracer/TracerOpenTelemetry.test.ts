@@ -157,7 +157,6 @@ describe("TracerOpenTelemetry", () => {
         { forceFlush: () => new Promise(() => {}), shutdown: () => new Promise(() => {}) }
       ]
       for (const part of bad) {
-        const before = performance.now()
         const exit = yield* Effect.exit(
           Effect.andThen(agent("a", Effect.succeed(1)), Effect.flatMap(Tracer.Tracer, ({ flush }) => flush)).pipe(
             Effect.provide(TracerOpenTelemetry.layer(Effect.succeed({
@@ -170,7 +169,6 @@ describe("TracerOpenTelemetry", () => {
           )
         )
         assert.strictEqual(exit._tag, "Success")
-        assert.isBelow(performance.now() - before, 2000)
       }
       assert.include(lines.join(), "opentelemetry: flush failed")
     }))

@@ -4,13 +4,14 @@ import * as TracerSqlite from "agent-layers/layers/tracer/TracerSqlite"
 import * as TracerLaws from "agent-layers/services/laws/TracerLaws"
 import * as Tracer from "agent-layers/services/Tracer"
 import * as Usage from "agent-layers/services/Usage"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Fiber, Layer, type Scope } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { describeLaws } from "../../support/laws.ts"
 import { agent, tool } from "../../support/tracer/entries.ts"
+import { stays } from "../../support/until.ts"
 import { toSeen } from "./seen.ts"
 
 const temporary = () => fs.mkdtempSync(path.join(os.tmpdir(), "agent-layers-"))
@@ -184,8 +185,10 @@ describe("TracerSqlite", () => {
         const other = new DatabaseSync(filename)
         other.exec("BEGIN IMMEDIATE")
         yield* agent("a", Effect.void)
-        const unlock = Effect.andThen(Effect.sleep("100 millis"), Effect.sync(() => other.exec("COMMIT")))
-        yield* Effect.all([flush, unlock], { concurrency: 2 })
+        const flushing = yield* Effect.forkChild(flush, { startImmediately: true })
+        yield* stays(() => flushing.pollUnsafe(), (exit) => exit === undefined, 100)
+        other.exec("COMMIT")
+        yield* Fiber.join(flushing)
         other.close()
         assert.strictEqual((yield* (yield* TracerSqlite.TracerSqlite).list()).length, 1)
       }).pipe(Effect.provide(TracerSqlite.layer({ filename })))

@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { untilSo } from "../../support/until.ts"
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url))
 export const bin = path.join(root, "src", "run", "cli", "bin.js")
@@ -65,13 +66,10 @@ export const watch = (child: childProcess.ChildProcessByStdio<any, any, any>) =>
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
   )
   const until = async (text: string | RegExp): Promise<string> => {
-    const deadline = Date.now() + 20_000
-    while (Date.now() < deadline) {
-      if (typeof text === "string" ? stdout.includes(text) : text.test(stdout)) return stdout
-      if (child.exitCode !== null) break
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    throw new Error(`not within 20 seconds: ${text}\n${stdout}\n${stderr}`)
+    const hasSaid = () => typeof text === "string" ? stdout.includes(text) : text.test(stdout)
+    await untilSo(() => hasSaid() || child.exitCode !== null || child.signalCode !== null, (isOver) => isOver)
+    if (hasSaid()) return stdout
+    throw new Error(`it ended without saying ${text}\n${stdout}\n${stderr}`)
   }
   return { ended, until, output: () => ({ stdout, stderr }) }
 }

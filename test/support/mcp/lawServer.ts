@@ -49,6 +49,7 @@ export const lawServer = (state: LawState = lawState()): Server => {
         })
       case "law_slow":
         state.slow++
+        // oxlint-disable-next-line house/bare-sleep -- the tool is a slow one
         await new Promise((resolve) => setTimeout(resolve, Number(given["millis"])))
         return say("slow")
       case "law_begun":

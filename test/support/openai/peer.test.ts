@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import { stays } from "../until.ts"
 import * as OpenAiPeer from "./OpenAiPeer.ts"
 import type { Json, JsonObject } from "./Reply.ts"
 
@@ -256,8 +257,7 @@ describe("OpenAiPeer", () => {
         yield* peer.enqueue(reply)
         const fiber = yield* Effect.forkChild(post(peer, { ...hello, stream }))
         yield* peer.awaitRequests(index + 1)
-        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))
-        assert.strictEqual(peer.aborted(), index)
+        yield* stays(peer.aborted, (count) => count === index, 20)
         yield* Fiber.interrupt(fiber)
         yield* peer.awaitAborted(index + 1)
         assert.isTrue(peer.request(index).aborted)

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type { Item } from "../../Item.ts"
 import { text, user } from "../../Item.ts"
-import { equal, holds, LawBroken } from "../Law.ts"
+import { allowTimeFor, equal, holds, LawBroken } from "../Law.ts"
 import { at, contains, json, law, many, refused, sameItems, texts } from "./sessionSubject.ts"
 
 const day = 24 * 60 * 60 * 1_000
@@ -163,7 +163,7 @@ export const commitLaws = [
           const fiber = yield* Effect.forkChild(session.saveItems(id(`${round}`), commitOf("x", 20)))
           const pause = yield* Random.nextIntBetween(0, 4)
           if (round % 2 === 0) yield* Effect.forEach(range(pause), () => Effect.yieldNow)
-          else yield* Effect.sleep(pause)
+          else yield* allowTimeFor("the save to begin", pause)
           yield* Fiber.interrupt(fiber)
           const { items } = yield* session.loadItems(id(`${round}`))
           yield* holds(
