@@ -26,8 +26,7 @@ const dataUrl = /data:([\w.+-]+\/[\w.+-]+)?(?:;[\w.+-]+(?:=[^;,"\s]*)?)*;base64,
  *
  * @internal
  */
-export const withoutData = (text: string): string =>
-  text.replaceAll(dataUrl, (_, type = "data") => `[${type}]`)
+export const withoutData = (text: string): string => text.replaceAll(dataUrl, (_, type = "data") => `[${type}]`)
 
 /** Fields with bytes, beside data URLs: they are long, but not in tokens. */
 const bytes: ReadonlySet<string> = new Set(["encrypted_content", "file_data", "data"])

@@ -645,8 +645,16 @@ describe("ModelOpenAIResponses", () => {
       Effect.gen(function*() {
         const { model, peer } = yield* setup()
         const said = "what a user said"
-        const issue = { type: "missing", loc: ["body", "model"], msg: "Field required", input: { input: said }, ctx: { said } }
-        for (const body of [{ detail: [issue] }, { detail: { ...issue, body: said } }, { error: { message: [issue] } }]) {
+        const issue = {
+          type: "missing",
+          loc: ["body", "model"],
+          msg: "Field required",
+          input: { input: said },
+          ctx: { said }
+        }
+        for (
+          const body of [{ detail: [issue] }, { detail: { ...issue, body: said } }, { error: { message: [issue] } }]
+        ) {
           yield* peer.enqueue(OpenAiPeer.http(422, JSON.stringify(body)))
           const { message } = yield* respondFailure(model)
           assert.include(message, "Field required")

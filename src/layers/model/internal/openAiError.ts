@@ -36,7 +36,10 @@ type Scrub = (text: string) => string
 
 /** FastAPI puts what it refuses, which is part of the conversation, beside its words about it. */
 const withoutEcho = (detail: object): string =>
-  JSON.stringify(detail, (key, value: unknown) => key === "input" || key === "ctx" || key === "body" ? undefined : value)
+  JSON.stringify(
+    detail,
+    (key, value: unknown) => key === "input" || key === "ctx" || key === "body" ? undefined : value
+  )
 
 /**
  * Reads `{ error: { … } }` and the shapes of compatible servers: `{ error: "…" }`, `{ message }`, `{ detail }`, any of
