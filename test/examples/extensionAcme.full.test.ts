@@ -165,7 +165,7 @@ describe("examples/extension-acme", () => {
       assert.deepInclude(one["compatibility"] as object, { _tag: "Compatible" })
       assert.isNotEmpty(one["description"] as string)
     }
-  }, 60_000)
+  }, 240_000)
 
   it("is used by name: an agent on its model, its tools and its store", async () => {
     const { close, keys, url } = await acme()
@@ -196,7 +196,7 @@ describe("examples/extension-acme", () => {
     } finally {
       close()
     }
-  }, 60_000)
+  }, 240_000)
 
   it("says what to do where a setting is missing, or a peer", async () => {
     const missing = await run(user, process.execPath, ["main.mjs"])
@@ -210,5 +210,5 @@ describe("examples/extension-acme", () => {
     } finally {
       fs.renameSync(path.join(user, "openai"), path.join(user, "node_modules", "openai"))
     }
-  }, 60_000)
+  }, 240_000)
 })

@@ -58,7 +58,7 @@ const eventsOf = (text: string) =>
     return { event: field("event"), data: JSON.parse(field("data")) as Record<string, unknown> }
   })
 
-describe("the server example", { timeout: 60_000 }, () => {
+describe("the server example", { timeout: 240_000 }, () => {
   it(
     "answers with JSON, goes on with a conversation, and streams what a run does",
     withServer(async ({ url }) => {

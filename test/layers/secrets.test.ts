@@ -439,7 +439,7 @@ describe("a server that quotes a header", () => {
               const headers = { [key]: isPlain || takesTexts ? value : Redacted.make(value) }
               assertClean(yield* printed(call(url, headers)), secrets, !unseen.has(`${name}: ${how}`))
             }), { discard: true }),
-        60_000
+        240_000
       )
     }
   }
@@ -528,7 +528,7 @@ describe("a server that quotes a key", () => {
         Effect.gen(function*() {
           const url = yield* quoting(answer, quoteOf({ header: ["authorization", `Bearer ${key}`], secrets: [key] }))
           assertClean(yield* printed(call(url, {})), [key], !unseen.has(`${name}: ${how}`))
-        }), 60_000)
+        }), 240_000)
     }
   }
 })
@@ -562,7 +562,7 @@ describe("a quote that is cut where a text gets too long", () => {
           assert.notInclude(yield* printed(call(url, { "x-key": secret })), "xc4n4ry-0")
         }
       }
-    }), 60_000)
+    }), 240_000)
 })
 
 describe("a store that quotes the password of its address", () => {

@@ -37,7 +37,7 @@ beforeAll(async () => {
   const [first, second] = await Effect.runPromise(Scope.provide(servers, scope))
   postgres = first
   if (second !== undefined) redisServer = second
-}, 60_000)
+}, 240_000)
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
 const secret = (byte: number) => Redacted.make(Buffer.alloc(32, byte).toString("base64"))

@@ -15,7 +15,7 @@ const node = (script: string, args: ReadonlyArray<string>) => {
   return childProcess.spawnSync(
     process.execPath,
     ["--conditions=agent-layers:source", "--input-type=module", "-e", script, "--", ...args],
-    { cwd: root, encoding: "utf8", env, timeout: 60_000 }
+    { cwd: root, encoding: "utf8", env, timeout: 240_000 }
   )
 }
 

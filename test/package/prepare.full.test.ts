@@ -4,6 +4,7 @@
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as childProcess from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -33,7 +34,7 @@ const command = (
     cwd,
     encoding: "utf8",
     env: environment,
-    timeout: 60_000
+    timeout: 240_000
   })
   if (error !== undefined) throw error
   return { status, stderr, stdout }
@@ -146,7 +147,7 @@ describe("npm start in a clone", () => {
     assert.include(npm("start", "--silent").stdout, "node 24.0.1 of the clone")
   })
 
-  it("waits while another process installs, and takes over from one that is gone", () => {
+  it("waits while another process installs, and takes over from one that is gone", async () => {
     const lock = path.join(project, ".agent-layers", "installing")
     const gone = childProcess.spawnSync(path.join(programs, "true")).pid
     fs.rmSync(path.join(project, "node_modules"), { recursive: true })
@@ -154,10 +155,26 @@ describe("npm start in a clone", () => {
     assert.include(prepare().stderr, "running npm ci")
 
     fs.rmSync(path.join(project, "node_modules"), { recursive: true })
-    const holder = childProcess.spawn("/bin/sh", ["-c", `sleep 1; rm "${lock}"`], { stdio: "ignore" })
+    const holder = childProcess.spawn("/bin/sh", ["-c", "read line"], { stdio: ["pipe", "ignore", "ignore"] })
     write(lock, String(holder.pid))
-    const { status, stderr } = prepare()
-    assert.strictEqual(status, 0)
+    const waiting = childProcess.spawn(path.join(programs, "node"), [".ci/prepare.js"], {
+      cwd: project,
+      env: env(),
+      stdio: ["ignore", "ignore", "pipe"]
+    })
+    let stderr = ""
+    let isReleased = false
+    waiting.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+      // It has seen the other one, which may end now.
+      if (!isReleased && stderr.includes("is installing here already")) {
+        isReleased = true
+        fs.rmSync(lock)
+        holder.stdin.end()
+      }
+    })
+    const [code] = await once(waiting, "close")
+    assert.strictEqual(code, 0, stderr)
     assert.include(stderr, `process ${holder.pid} is installing here already`)
     assert.include(stderr, "running npm ci")
   })

@@ -107,7 +107,7 @@ describe("a newcomer", () => {
     const { stdout } = await expectTold("npx agent-layers sessions show default", folder)
     assert.match(stdout, /^user: Hello, I am Ada\.$[^]*^user: Who am I\?$/m)
     assert.isTrue(fs.existsSync(path.join(folder, ".agent-layers", "conversations.db")))
-  }, 60_000)
+  }, 240_000)
 
   it("goes on in PostgreSQL, encrypted and cached, by a file", () =>
     Effect.gen(function*() {
@@ -144,7 +144,7 @@ describe("a newcomer", () => {
     for (const name of ["sqlite", "postgres", "encrypted", "openai"]) {
       assert.match(stdout, new RegExp(`^\\w+ +${name}\\b`, "m"))
     }
-  }, 60_000)
+  }, 240_000)
 
   it("writes an extension, which is ready to be published", async () => {
     const [create = "", ...rest] = commands

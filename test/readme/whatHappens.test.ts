@@ -143,7 +143,7 @@ describe("what happens when", () => {
         ModelScripted.layer([ModelScripted.text("On we go.")])
       ]))
       says("crash, kill -9")
-    }), 60_000)
+    }), 240_000)
 
   it.live("wrong key", () =>
     Effect.gen(function*() {

@@ -113,5 +113,5 @@ describe("what the compiler says", () => {
         "  Type 'number' is not assignable to type 'string'."
       ]
     })
-  }, 60_000)
+  }, 240_000)
 })

@@ -199,5 +199,5 @@ describe("what an editor shows", () => {
       hooks: "Effect.Effect<RunResult<string>, ModelError | RunError, ModelProvider | Policy>",
       agent: `Agent.Agent<${total}, NoProfile, ${add} | Policy | Profile>`
     })
-  }, 60_000)
+  }, 240_000)
 })

@@ -97,7 +97,7 @@ describe("SandboxUnconfined", () => {
       assert.strictEqual(result.exitCode, 0)
       assert.isTrue(result.isTruncated && result.stdout.endsWith("\nend\n"))
       assert.isBelow(process.memoryUsage().rss - before, 200_000_000)
-    }), { timeout: 60_000 })
+    }), { timeout: 240_000 })
 
   it.live("removes what is hard to remove: without permission, and deeper than paths can say", () =>
     Effect.gen(function*() {

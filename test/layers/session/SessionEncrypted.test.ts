@@ -319,7 +319,7 @@ describe("SessionEncrypted rotates", () => {
       }
       // Commits stay whole.
       for (let index = 2; index < items.length; index += 2) assert.strictEqual(text(items[index]!), "after")
-    }), 60_000)
+    }), 240_000)
 
   it.effect("from a program, through the layer", () =>
     Effect.gen(function*() {

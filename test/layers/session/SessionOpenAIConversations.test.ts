@@ -31,7 +31,7 @@ describeLaws("SessionOpenAIConversations", all, {
   canReopen: true,
   lacks: ["records"]
 }, {
-  timeout: 60_000,
+  timeout: 240_000,
   notShown: [
     "What an item holds comes back byte for byte, null and unknown fields too",
     "Items of unknown types come back byte for byte",

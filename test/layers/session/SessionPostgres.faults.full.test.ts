@@ -89,7 +89,7 @@ describe("SessionPostgres over a server that fails", () => {
         assert.deepStrictEqual(yield* session.saveItems("a", [user("2")], { operationId: "op" }), saved)
         assert.deepStrictEqual((yield* session.loadItems("a")).items.map(text), ["1", "2"])
       }).pipe(Effect.scoped),
-    60_000
+    240_000
   )
 
   it.live(
@@ -161,7 +161,7 @@ describe("SessionPostgres over a server that fails", () => {
         assert.deepStrictEqual(yield* session.saveItems("a", [user("2")], { operationId: "2" }), { version: 2 })
         assert.deepStrictEqual((yield* session.loadItems("a")).items.map(text), ["1", "2"])
       }).pipe(Effect.scoped),
-    60_000
+    240_000
   )
 
   it.live("a server without a free connection is waited for, and then Unavailable", () =>
@@ -188,7 +188,7 @@ describe("SessionPostgres over a server that fails", () => {
       yield* allowTimeFor("the server to refuse a connection", 100)
       yield* Scope.close(first, Exit.void)
       assert.deepStrictEqual((yield* Fiber.join(waiting)).items.map(text), ["1"])
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 240_000)
 
   it.live("a server that does not answer is Unavailable in time, and the scope closes", () =>
     Effect.gen(function*() {
@@ -214,5 +214,5 @@ describe("SessionPostgres over a server that fails", () => {
         (scope) => Scope.close(scope, Exit.void)
       )
       assert.strictEqual((yield* Effect.flip(session!.loadItems("a"))).reason._tag, "Closed")
-    }), 60_000)
+    }), 240_000)
 })

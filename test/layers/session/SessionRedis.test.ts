@@ -265,7 +265,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis"), () => {
         const { reason } = yield* Effect.flip(session.saveItems("many", [user("é".repeat(8 * 1024 * 1024))]))
         assert.strictEqual(reason._tag, "LimitExceeded")
       }).pipe(Effect.scoped),
-    60_000
+    240_000
   )
 
   it.live("rewrites and pops around commits that came later, again and again", () =>
@@ -310,7 +310,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis"), () => {
       }
       yield* session.maintain("a")
       assert.strictEqual(yield* kept, 500)
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 240_000)
 
   it.live("a conversation that lost keys is CorruptStore, not a short one", () =>
     Effect.gen(function*() {
@@ -519,7 +519,7 @@ describe.skipIf(!redis.available)(redis.title("SessionRedis over a server that f
         assert.deepStrictEqual(yield* save, { version: 2 })
         assert.deepStrictEqual((yield* session.loadItems("a")).items.map(text), ["1", "2"])
       }).pipe(Effect.scoped, quiet),
-    60_000
+    240_000
   )
 
   it.live("the scope closes while the server does not answer", () =>

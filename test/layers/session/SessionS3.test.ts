@@ -47,7 +47,7 @@ describeLaws("SessionS3, a bucket", all, {
       (end) => Effect.sync(end)
     )
   }
-}, { timeout: 60_000 })
+}, { timeout: 240_000 })
 
 const sizes = (request: S3Peer.S3Request) => `${request.method} ${request.key.split("/")[1] ?? "list"}`
 

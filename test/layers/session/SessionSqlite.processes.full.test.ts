@@ -104,7 +104,7 @@ describe("SessionSqlite among processes", () => {
         assert.strictEqual(yield* locker.ended, 0)
         assert.deepStrictEqual((yield* session.loadItems("a")).items.map(text), ["before", "after"])
       }),
-    60_000
+    240_000
   )
 
   it.live("a lock that is not given up in time is Unavailable, and nothing was stored", () =>
@@ -130,7 +130,7 @@ describe("SessionSqlite among processes", () => {
       // The lock went with the process that held it.
       assert.deepStrictEqual(yield* session.saveItems("a", [user("after")]), { version: 2 })
       assert.deepStrictEqual((yield* session.loadItems("a")).items.map(text), ["before", "after"])
-    }), 60_000)
+    }), 240_000)
 
   it.live(
     "a writer that is killed leaves whole commits, each one that was answered, and a retry stores once",

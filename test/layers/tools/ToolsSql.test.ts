@@ -18,7 +18,7 @@ const scope = Scope.makeUnsafe()
 let postgres: Postgres
 beforeAll(async () => {
   postgres = await Effect.runPromise(Scope.provide(startPostgres, scope))
-}, 60_000)
+}, 240_000)
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
 const clients = {

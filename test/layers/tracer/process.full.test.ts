@@ -88,7 +88,7 @@ describe("a program that ends", () => {
       assert.strictEqual(seen.ended.code, 0, seen.ended.stderr)
       assert.deepStrictEqual(seen.otlp, names)
       complete(seen)
-    }), 60_000)
+    }), 240_000)
 
   it.live("has delivered every span to the OpenTelemetry SDK", () =>
     Effect.gen(function*() {
@@ -96,7 +96,7 @@ describe("a program that ends", () => {
       assert.strictEqual(seen.ended.code, 0, seen.ended.stderr)
       assert.include(seen.ended.stdout, "sdk 6")
       complete(seen)
-    }), 60_000)
+    }), 240_000)
 
   it.live("has delivered every span where it failed, and keeps its exit code", () =>
     Effect.gen(function*() {
@@ -104,7 +104,7 @@ describe("a program that ends", () => {
       assert.strictEqual(seen.ended.code, 1)
       assert.deepStrictEqual(seen.otlp, names)
       complete(seen)
-    }), 60_000)
+    }), 240_000)
 
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     it.live(`has delivered every span on ${signal}`, () =>
@@ -113,7 +113,7 @@ describe("a program that ends", () => {
         assert.strictEqual(seen.ended.code, 130)
         assert.deepStrictEqual(seen.otlp, names)
         complete(seen)
-      }), 60_000)
+      }), 240_000)
   }
 
   for (
@@ -133,7 +133,7 @@ describe("a program that ends", () => {
           assert.deepStrictEqual(seen.stored, [[6, true, "succeeded"]])
           assert.lengthOf(seen.lines, 8)
         }),
-      60_000
+      240_000
     )
   }
 })

@@ -39,7 +39,7 @@ const inTerminal = (folder: string, args: ReadonlyArray<string>, env: Record<str
 
 const sleeping = ["run", "--agents", "agents.ts", "--agent", "clerk", "-c", "ada", "call sleep {\"millis\":60000}"]
 
-describe("signals", { timeout: 60_000 }, () => {
+describe("signals", { timeout: 240_000 }, () => {
   it("Ctrl-C ends a run with 130, and the conversation keeps the call that had started", () =>
     within(async (folder) => {
       const child = spawn(sleeping, { cwd: folder })
@@ -64,7 +64,7 @@ describe("signals", { timeout: 60_000 }, () => {
     }))
 })
 
-describe("pipes", { timeout: 60_000 }, () => {
+describe("pipes", { timeout: 240_000 }, () => {
   it("a reader that has heard enough is no failure", () =>
     within(async (folder) => {
       await run(["run", "--agents", "one.js", "-c", "ada", "Hello."], { cwd: folder })
@@ -99,7 +99,7 @@ describe("pipes", { timeout: 60_000 }, () => {
     }))
 })
 
-describe.skipIf(!hasScript)("a terminal (by `script`)", { timeout: 60_000 }, () => {
+describe.skipIf(!hasScript)("a terminal (by `script`)", { timeout: 240_000 }, () => {
   it("asks for an approval, runs the tool after yes, and colours", () =>
     within(async (folder) => {
       const { child, ended, until } = inTerminal(folder, ["chat", "--agents", "agents.ts", "-c", "ada"])
@@ -211,7 +211,7 @@ describe("Node", () => {
     }))
 })
 
-describe("--json", { timeout: 60_000 }, () => {
+describe("--json", { timeout: 240_000 }, () => {
   it("is one document, of what was done or of what went wrong", () =>
     within(async (folder) => {
       const json = async (...args: ReadonlyArray<string>) => {
@@ -272,7 +272,7 @@ describe("--json", { timeout: 60_000 }, () => {
     }))
 })
 
-describe("secrets", { timeout: 60_000 }, () => {
+describe("secrets", { timeout: 240_000 }, () => {
   const secrets = {
     OPENAI_API_KEY: "sk-proj-0123456789abcdef",
     SESSION_KEYS: "k1:c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ="

@@ -65,7 +65,7 @@ const sockets = (pid: number): number => {
 
 const isUp = (url: string) => fetch(`${url}/health`).then(({ status }) => status === 200, () => false)
 
-describe("agent-layers serve", { timeout: 60_000 }, () => {
+describe("agent-layers serve", { timeout: 240_000 }, () => {
   it("tells where it listens, and serves runs, both APIs of OpenAI and its health", () =>
     serving([], async ({ ended, folder, kill, output, url }) => {
       assert.deepStrictEqual(await (await fetch(`${url}/health`)).json(), { status: "healthy" })

@@ -97,7 +97,7 @@ ${body}`
       ...(fs.existsSync(path.join(folder, "hooks.mjs")) ? ["--import", "./hooks.mjs"] : []),
       "main.mjs"
     ],
-    { cwd: folder, encoding: "utf8", env: { ...environment, ...env }, timeout: 60_000 }
+    { cwd: folder, encoding: "utf8", env: { ...environment, ...env }, timeout: 240_000 }
   )
   if (child.status !== 0) throw new Error(`exit code ${child.status}\n${child.stderr}\n${child.stdout}`)
   return { answer: JSON.parse(child.stdout) as A, stderr: child.stderr }

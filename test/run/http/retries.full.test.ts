@@ -31,6 +31,6 @@ if (!isInstalled()) {
 
 const { clients }: { readonly clients: ReadonlyArray<Client> } = await import(`${folder}/ask.js`)
 
-describe("a run that fails after a tool has run", { timeout: 60_000 }, () => {
+describe("a run that fails after a tool has run", { timeout: 240_000 }, () => {
   rows(clients)
 })
